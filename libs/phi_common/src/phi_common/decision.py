@@ -27,3 +27,18 @@ class Command:
 @dataclass(frozen=True)
 class TimePassed(Command):
     """A due instant of this subject has come."""
+
+
+@dataclass(frozen=True)
+class DeadLettered(Command):
+    """An event of this subject could not be handled and waits as a dead letter."""
+
+    type: str
+
+
+class Refused(Exception):
+    """A decider will not do what a command asks; `reason` is a code for the caller, without patient data."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason

@@ -1,0 +1,1 @@
+"""Decides which care is due for whom, when that begins and ends, and says why."""

@@ -1,0 +1,1 @@
+"""Consent decides what may be said to whom by which channel, now, and answers for it later."""

@@ -1,0 +1,1 @@
+"""Decides what an EHR message means: who it is about, and which facts it states."""

@@ -1,0 +1,173 @@
+"""The one place that makes Kafka clients. FastStream's and aiokafka's defaults lose messages; ours are set here."""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from phi_common.eventing.consume import BATCH
+from phi_common.logs import log
+
+MECHANISM = "SCRAM-SHA-512"
+FOREVER_MS = 24 * 3600 * 1000
+COMMIT_SECONDS = 0.5
+STOP_SECONDS = 5.0
+
+
+class Kafka:
+    """Where Kafka is and who we are there."""
+
+    def __init__(self, bootstrap: str, user: str, password: str, ca_file: str) -> None:
+        self.bootstrap = bootstrap
+        self.user = user
+        self._password = password
+        self.tls = ssl.create_default_context(cafile=ca_file)
+
+    def _login(self) -> dict[str, Any]:
+        return {
+            "bootstrap_servers": self.bootstrap,
+            "security_protocol": "SASL_SSL",
+            "sasl_mechanism": MECHANISM,
+            "sasl_plain_username": self.user,
+            "sasl_plain_password": self._password,
+            "ssl_context": self.tls,
+        }
+
+    def producer(self) -> AIOKafkaProducer:
+        """An idempotent producer that calls a record sent when every in-sync replica has it."""
+        return AIOKafkaProducer(**self._login(), acks="all", enable_idempotence=True, max_batch_size=1 << 19,
+                                max_request_size=1 << 22, request_timeout_ms=10_000)  # fmt: skip
+
+    def admin(self) -> AIOKafkaAdminClient:
+        """For reading offsets only."""
+        return AIOKafkaAdminClient(**self._login())
+
+    def broker(self) -> Any:
+        """A FastStream broker that creates no topics and never acknowledges by itself."""
+        from faststream.kafka import KafkaBroker
+        from faststream.security import SASLScram512
+
+        return KafkaBroker(
+            self.bootstrap,
+            security=SASLScram512(self.user, self._password, ssl_context=self.tls, use_ssl=True),
+            allow_auto_create_topics=False,
+            apply_types=False,
+            logger=None,
+            graceful_timeout=STOP_SECONDS,
+        )
+
+
+class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Reads all topics of a service in batches, and commits how far it durably got: a hint, at most a second old."""
+
+    def __init__(
+        self, kafka: Kafka, topics: Sequence[str], handle: Callable[[Sequence[Any]], Awaitable[None]]
+    ) -> None:
+        self._kafka = kafka
+        self._topics = topics
+        self._handle = handle
+        self._done: dict[TopicPartition, int] = {}
+        self._committed: dict[TopicPartition, int] = {}
+        self._admin: Any = None
+        self._broker = kafka.broker()
+        self._subscriber = self._subscribe()
+
+    def _subscribe(self) -> Any:
+        from faststream import AckPolicy
+
+        subscriber = self._broker.subscriber(
+            *self._topics,
+            group_id=self._kafka.user,
+            batch=True,
+            max_records=BATCH,
+            batch_timeout_ms=20,
+            auto_offset_reset="earliest",
+            ack_policy=AckPolicy.MANUAL,
+            max_poll_interval_ms=FOREVER_MS,
+            session_timeout_ms=10_000,
+            listener=self,
+            parser=_raw,
+            decoder=_raw_body,
+        )
+        subscriber(self._batch)
+        return subscriber
+
+    async def _batch(self, records: Sequence[Any]) -> None:
+        await self._handle(records)
+        for record in records:
+            self._done[TopicPartition(record.topic, record.partition)] = record.offset + 1
+
+    async def start(self) -> None:
+        """Join the group and begin."""
+        await self._broker.start()
+
+    async def commit_for_ever(self) -> None:
+        """Commit in the background, so that no batch waits for it."""
+        while True:
+            await asyncio.sleep(COMMIT_SECONDS)
+            await self._commit()
+
+    async def _commit(self) -> None:
+        consumer = self._subscriber.consumer
+        news = {tp: at for tp, at in self._done.items() if self._committed.get(tp) != at}
+        if consumer is None or not news:
+            return
+        assigned = consumer.assignment()
+        news = {tp: at for tp, at in news.items() if tp in assigned}
+        try:
+            if news:
+                await consumer.commit(news)
+                self._committed.update(news)
+        except (KafkaError, ConnectionError) as error:
+            log.warning("offset_commit_failed", error)
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Say how far we got before others go on from there."""
+        await self._commit()
+        for tp in revoked:
+            self._done.pop(tp, None)
+            self._committed.pop(tp, None)
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Nothing to prepare: the inbox knows what was done."""
+
+    async def caught_up(self, partitions: int) -> bool:
+        """Whether the whole group, all replicas together, has committed everything that is on its topics now."""
+        consumer = self._subscriber.consumer
+        try:
+            if self._admin is None:
+                self._admin = self._kafka.admin()
+                await self._admin.start()
+            ends = await consumer.end_offsets([TopicPartition(t, p) for t in self._topics for p in range(partitions)])
+            if all(end == 0 for end in ends.values()):
+                return True
+            offsets = await self._admin.list_consumer_group_offsets(self._kafka.user)
+        except (KafkaError, ConnectionError) as error:
+            log.warning("lag_unknown", error)
+            return False
+        done = {tp: meta.offset for tp, meta in offsets.items()}
+        return all(done.get(tp, 0) >= end for tp, end in ends.items())
+
+    async def stop(self) -> None:
+        """Finish the batch in hand, commit, leave; never longer than a dead broker deserves."""
+        await self._commit()
+        try:
+            await asyncio.wait_for(self._broker.stop(), STOP_SECONDS)
+        except TimeoutError:
+            log.warning("consumer_stop_timed_out")
+        if self._admin is not None:
+            await self._admin.close()
+
+
+async def _raw(records: Any) -> Any:
+    from faststream.kafka.message import KafkaMessage
+
+    return KafkaMessage(body=b"", raw_message=records, consumer=None)
+
+
+async def _raw_body(message: Any) -> Any:
+    return message.raw_message

@@ -1,0 +1,255 @@
+"""The wrapper: the only place that knows inbox, locks, folding and failure. Services write `subscribe(...)`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import psycopg
+import sqlalchemy.exc
+
+from phi_common.db import Erased, Tx
+from phi_common.decision import Command, DeadLettered, Decision, TimePassed
+from phi_common.events import Event
+from phi_common.eventing import dead_letters, inbox
+from phi_common.eventing.envelope import Bad, Received, open_record
+from phi_common.keys import TopicKeys
+from phi_common.vault import VaultUnavailable
+
+if TYPE_CHECKING:
+    from phi_common.service import Runtime
+
+Decider = Callable[[Any, Any, datetime], Decision[Any]]
+Load = Callable[[Tx, Sequence[UUID]], Awaitable[dict[UUID, Any]]]
+Save = Callable[[Tx, dict[UUID, Any]], Awaitable[None]]
+
+TRANSIENT = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    sqlalchemy.exc.OperationalError,
+    sqlalchemy.exc.InterfaceError,
+    sqlalchemy.exc.TimeoutError,
+    VaultUnavailable,
+    ConnectionError,
+    TimeoutError,
+)
+REFUSED = (psycopg.IntegrityError, psycopg.DataError, sqlalchemy.exc.IntegrityError, sqlalchemy.exc.DataError)
+FIRST_WAIT, LONGEST_WAIT = 0.2, 30.0
+STOP_THE_LINE = 20
+BATCH = 500
+
+
+class LineStopped(Exception):
+    """Too many dead letters in a row: the deployment is bad, not the messages."""
+
+
+@dataclass
+class Fold:
+    """Per-subject states while events are applied one by one, in order."""
+
+    states: dict[UUID, Any]
+    changed: dict[UUID, Any] = field(default_factory=dict)
+    events: list[tuple[Event, str]] = field(default_factory=list)
+    bad: list[Bad] = field(default_factory=list)
+
+    def apply(self, decider: Decider, message: Event | Command, now: datetime, traceparent: str) -> None:
+        """Apply one message; a decider that raises changes nothing."""
+        subject = message.patient_id
+        before = self.states[subject]
+        decision = decider(before, message, now)
+        if decision.state != before:
+            self.states[subject] = self.changed[subject] = decision.state
+        self.events.extend((event, traceparent) for event in decision.events)
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """One topic's deciders and how their states are kept; also the path of commands and timers."""
+
+    topic: str
+    decide: Mapping[type[Event] | type[Command], Decider]
+    load: Load
+    save: Save
+    ordered: bool = True
+    despite_parking: Callable[[Event], bool] = lambda event: False
+    """Events that must take effect even behind a dead letter: an opt-out, a death."""
+    run_of_bad: list[int] = field(default_factory=lambda: [0], compare=False)
+
+    @property
+    def classes(self) -> dict[str, type[Event]]:
+        """Event classes by type name."""
+        return {kind.type: kind for kind in self.decide if issubclass(kind, Event)}
+
+    async def handle(self, runtime: "Runtime", records: Sequence[Any]) -> None:
+        """Handle records of this topic for good: applied, or kept as dead letters. Raises only `LineStopped`."""
+        wait = FIRST_WAIT
+        while True:
+            try:
+                opened = await _open(records, self.classes, runtime.db.topic_keys)
+                await self._by_halves(runtime, opened)
+                break
+            except TRANSIENT as error:
+                runtime.stumble(self.topic, error)
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, LONGEST_WAIT)
+        runtime.recovered(self.topic)
+
+    async def _by_halves(self, runtime: "Runtime", batch: Sequence[Received | Bad]) -> None:
+        """Apply a batch in one transaction; when the database refuses, find the culprit by halving, keys kept whole."""
+        try:
+            await self._apply(runtime, batch)
+        except REFUSED as error:
+            parts = _halves(batch)
+            if len(parts) == 1:
+                await self._apply(runtime, [_refused(batch[0], error)])
+                return
+            for part in parts:
+                await self._by_halves(runtime, part)
+
+    async def _apply(self, runtime: "Runtime", batch: Sequence[Received | Bad]) -> None:
+        good = [one for one in batch if isinstance(one, Received)]
+        bad = [one for one in batch if isinstance(one, Bad)]
+        async with runtime.db.transaction(runtime.name) as tx:
+            fresh = await inbox.claim(tx, [one.event_id for one in batch if one.event_id.int])
+            good = [one for one in good if one.event_id in fresh]
+            bad = [one for one in bad if one.event_id in fresh or not one.event_id.int]
+            done = await self._fold(tx, good, bad)
+            await dead_letters.add(tx, [*bad, *done.bad])
+        self._watch_the_line(runtime, len(good) - len(done.bad), [*bad, *done.bad])
+
+    async def _fold(self, tx: Tx, good: Sequence[Received], bad: Sequence[Bad]) -> Fold:
+        subjects = {one.event.patient_id for one in good} | {one.patient_id for one in bad if one.patient_id}
+        await tx.lock(subjects)
+        subjects -= tx.erased
+        held = await dead_letters.parked(tx, self.topic, list(subjects)) if self.ordered and subjects else set()
+        held |= {one.patient_id for one in bad if one.patient_id} if self.ordered else set()
+        done = Fold(await self.load(tx, list(subjects)) if subjects else {})
+        for one in good:
+            if one.event.patient_id not in tx.erased:
+                self._one(done, one, held, tx.now)
+        for one in [*bad, *done.bad]:
+            self._spoil(done, one, tx.now)
+        await self._finish(tx, done, [one for one in good if one.event.patient_id in subjects])
+        return done
+
+    def _one(self, done: Fold, one: Received, held: set[UUID | None], now: datetime) -> None:
+        subject, kind = one.event.patient_id, one.event.type
+        if subject in held and not self.despite_parking(one.event):
+            done.bad.append(Bad(one.record, one.event_id, subject, kind, dead_letters.PARKED))
+            return
+        try:
+            done.apply(self.decide[type(one.event)], one.event, now, one.traceparent)
+        except Exception as error:  # whatever a decider raises is that one event's fault
+            done.bad.append(Bad(one.record, one.event_id, subject, kind, type(error).__name__))
+            if self.ordered:
+                held.add(subject)
+
+    def _spoil(self, done: Fold, one: Bad, now: datetime) -> None:
+        decider = self.decide.get(DeadLettered)
+        if decider and one.patient_id in done.states:
+            done.apply(decider, DeadLettered(one.patient_id, one.type), now, "")
+
+    async def _finish(self, tx: Tx, done: Fold, good: Sequence[Received]) -> None:
+        if done.changed:
+            await self.save(tx, done.changed)
+        for event, traceparent in done.events:
+            tx.emit(event, traceparent)
+        for one in good:
+            tx.audit("apply:" + one.event.type, one.event.patient_id, str(one.event_id), one.traceparent)
+
+    def _watch_the_line(self, runtime: "Runtime", good: int, bad: Sequence[Bad]) -> None:
+        failures = [one for one in bad if one.reason != dead_letters.PARKED]
+        runtime.count(self.topic, good, failures)
+        self.run_of_bad[0] = len(failures) + (0 if good else self.run_of_bad[0]) if failures else 0
+        if self.run_of_bad[0] >= STOP_THE_LINE and not good:
+            raise LineStopped(self.topic)
+
+    async def within(self, tx: Tx, commands: Iterable[Command]) -> dict[UUID, Any]:
+        """Run commands by the same deciders inside the caller's transaction; a decider's `Refused` passes through."""
+        commands = list(commands)
+        await tx.lock(command.patient_id for command in commands)
+        subjects = {command.patient_id for command in commands}
+        if subjects & tx.erased:
+            raise Erased
+        done = Fold(await self.load(tx, list(subjects)))
+        for command in commands:
+            done.apply(self.decide[type(command)], command, tx.now, tx.traceparent)
+            tx.audit("command:" + type(command).__name__, command.patient_id)
+        await self._finish(tx, done, ())
+        return done.states
+
+    async def act(self, runtime: "Runtime", commands: Iterable[Command], actor: str) -> dict[UUID, Any]:
+        """Run commands in a transaction of their own."""
+        async with runtime.db.transaction(actor) as tx:
+            return await self.within(tx, commands)
+
+    async def redrive(self, runtime: "Runtime") -> int:
+        """Feed the dead letters of this topic through the same path again, oldest first; how many were taken."""
+        async with runtime.db.transaction(runtime.name) as tx:
+            records = await dead_letters.take(tx, self.topic, BATCH)
+            opened = await _open(records, self.classes, runtime.db.topic_keys)
+            good = [one for one in opened if isinstance(one, Received)]
+            bad = [one for one in opened if isinstance(one, Bad)]
+            await inbox.claim(tx, [one.event_id for one in opened])
+            done = await self._fold(tx, good, bad)
+            await dead_letters.add(tx, [*bad, *done.bad])
+        return len(records)
+
+
+def subscribe(
+    topic: str,
+    *,
+    decide: Mapping[type[Event] | type[Command], Decider],
+    load: Load,
+    save: Save,
+    ordered: bool = True,
+    despite_parking: Callable[[Event], bool] = lambda event: False,
+) -> Subscription:
+    """All that a service author writes for one topic."""
+    return Subscription(topic, decide, load, save, ordered, despite_parking)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Subjects whose due instant has come: `due(tx, upto, limit)` names them, `TimePassed` decides."""
+
+    subscription: Subscription
+    due: Callable[[Tx, datetime, int], Awaitable[Sequence[UUID]]]
+    command: type[Command] = TimePassed
+    next_due: Callable[[Tx], Awaitable[datetime | None]] | None = None
+    """The earliest instant at which anything is due, for the virtual clock."""
+
+    async def run(self, runtime: "Runtime", upto: datetime) -> int:
+        """One batch as of `upto`; how many subjects it took."""
+        async with runtime.db.transaction(runtime.name) as tx:
+            tx.now = upto
+            subjects = await self.due(tx, upto, BATCH)
+            if subjects:
+                await self.subscription.within(tx, [self.command(subject) for subject in subjects])
+        return len(subjects)
+
+
+async def _open(
+    records: Sequence[Any], classes: Mapping[str, type[Event]], keys: TopicKeys
+) -> list[Received | Bad]:
+    opened = [await open_record(record, classes, keys) for record in records]
+    return [one for one in opened if one is not None]
+
+
+def _subject(one: Received | Bad) -> UUID | None:
+    return one.event.patient_id if isinstance(one, Received) else one.patient_id
+
+
+def _halves(batch: Sequence[Received | Bad]) -> list[Sequence[Received | Bad]]:
+    """Two halves with whole keys; a single key's events one by one; a single event as it is."""
+    subjects = list(dict.fromkeys(_subject(one) for one in batch))
+    if len(subjects) == 1:
+        return [[one] for one in batch]
+    left = set(subjects[: len(subjects) // 2])
+    return [[o for o in batch if _subject(o) in left], [o for o in batch if _subject(o) not in left]]
+
+
+def _refused(one: Received | Bad, error: Exception) -> Bad:
+    return Bad(one.record, one.event_id, _subject(one), dict(one.record.headers)["ce_type"].decode(), type(error).__name__)

@@ -1,0 +1,92 @@
+"""Events that could not be handled, kept sealed as they came, and the events of the same key parked behind them."""
+
+import base64
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from phi_common.clock import new_id
+from phi_common.db import Tx, columns
+from phi_common.eventing.envelope import Bad
+
+PARKED = "Parked"
+INSERT = """
+INSERT INTO dead_letters (event_id, topic, patient_id, type, reason, headers, body)
+SELECT e, t, p, y, r, h::json, b FROM
+unnest(%b::uuid[], %b::text[], %b::uuid[], %b::text[], %b::text[], %b::text[], %b::bytea[]) AS x(e, t, p, y, r, h, b)
+ON CONFLICT (event_id) DO NOTHING
+"""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A Kafka record as it was kept; what `redrive` feeds through the same path again."""
+
+    topic: str
+    key: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+    value: bytes
+    partition: int = -1
+    offset: int = -1
+
+
+async def add(tx: Tx, bad: Iterable[Bad]) -> None:
+    """Keep these records, in order."""
+    rows = [
+        (
+            one.event_id if one.event_id.int else new_id(),
+            one.record.topic,
+            one.patient_id,
+            one.type,
+            one.reason,
+            _headers_text(one.record.headers),
+            one.record.value or b"",
+        )
+        for one in bad
+    ]
+    if rows:
+        await tx.pg.execute(INSERT, columns(rows, 7))
+
+
+def _headers_text(headers: Iterable[tuple[str, bytes]]) -> str:
+    import orjson
+
+    return orjson.dumps([(name, base64.b64encode(value).decode()) for name, value in headers]).decode()
+
+
+async def parked(tx: Tx, topic: str, patients: Sequence[UUID]) -> set[UUID]:
+    """Which of these subjects wait behind a dead letter of this topic."""
+    cursor = await tx.pg.execute(
+        "SELECT DISTINCT patient_id FROM dead_letters WHERE topic = %b AND patient_id = ANY(%b)", [topic, patients]
+    )
+    return {patient for (patient,) in await cursor.fetchall()}
+
+
+async def listing(tx: Tx) -> list[dict[str, Any]]:
+    """What waits, without content."""
+    cursor = await tx.pg.execute("SELECT id, at, topic, type, patient_id, reason FROM dead_letters ORDER BY id")
+    return [
+        dict(zip(("id", "at", "topic", "type", "patient_id", "reason"), row, strict=True))
+        for row in await cursor.fetchall()
+    ]
+
+
+async def take(tx: Tx, topic: str, limit: int) -> list[Record]:
+    """Take out the oldest letters of a topic, and their inbox claims, to be handled again in this transaction."""
+    cursor = await tx.pg.execute(
+        "DELETE FROM dead_letters WHERE id IN (SELECT id FROM dead_letters WHERE topic = %s ORDER BY id LIMIT %s "
+        "FOR UPDATE) RETURNING id, event_id, patient_id, headers, body",
+        [topic, limit],
+    )
+    rows = sorted(await cursor.fetchall())
+    await tx.pg.execute("DELETE FROM inbox WHERE event_id = ANY(%b)", [[row[1] for row in rows]])
+    return [
+        Record(
+            topic,
+            str(patient).encode() if patient else None,
+            tuple((name, base64.b64decode(value)) for name, value in headers),
+            bytes(body),
+        )
+        for _, _, patient, headers, body in rows
+    ]

@@ -1,0 +1,199 @@
+"""How a service is put together and run: `SERVICE = Service(...)` in its `main.py`, `run(SERVICE, Settings)` to start."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+
+from phi_common import metrics, problem
+from phi_common.auth import Authenticator, Principal, requires
+from phi_common.eventing import dead_letters
+from phi_common.eventing.consume import Subscription, Sweep
+from phi_common.logs import configure_logging, log
+from phi_common.runtime import Runtime
+from phi_common.settings import CommonSettings, Shared
+from phi_common.telemetry import configure_tracing, flush_tracing
+
+DEAD_LETTERS_READ = "dead-letters:read"
+DEAD_LETTERS_REDRIVE = "dead-letters:redrive"
+Lifespan = Callable[[Runtime], AbstractAsyncContextManager[None]]
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a service consists of."""
+
+    name: str
+    subscriptions: Sequence[Subscription] = ()
+    sweeps: Sequence[Sweep] = ()
+    router: APIRouter | None = None
+    lifespans: Sequence[Lifespan] = ()
+    busy: Callable[[Runtime], Awaitable[int]] | None = None
+    """Work in hand that neither outbox nor topics show, for the virtual clock."""
+
+
+def create_app(service: Service, settings: CommonSettings, shared: Shared) -> FastAPI:
+    """The composition root: routes, and in the lifespan everything that runs beside them."""
+    runtime = Runtime(service.name, settings, shared)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            await _start(service, runtime, stack)
+            yield
+
+    app = FastAPI(title=service.name, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.runtime = runtime
+    app.state.authenticator = Authenticator(shared.issuer, shared.audience, shared.ca_file, shared.roles_file)
+    problem.install(app)
+    app.include_router(plumbing_routes(service))
+    if service.router:
+        app.include_router(service.router)
+    return app
+
+
+async def _start(service: Service, runtime: Runtime, stack: AsyncExitStack) -> None:
+    await runtime.connect()
+    stack.callback(runtime.vault.close)
+    stack.push_async_callback(runtime.db.engine.dispose)
+    await runtime.open_keys(create=True)
+    await runtime.start_eventing(service.subscriptions)
+    beside: list[Coroutine[Any, Any, Any]] = [runtime.vault.renew(), runtime.check_for_ever(), runtime.watch_lag()]
+    if runtime.relay:
+        beside.append(runtime.relay.run())
+    if runtime.consumer:
+        stack.push_async_callback(runtime.consumer.stop)
+        beside.append(runtime.consumer.commit_for_ever())
+    if service.sweeps:
+        beside.append(runtime.sweep_for_ever(service.sweeps))
+    for work in beside:
+        stack.push_async_callback(_end, _guarded(work))
+    for extra in service.lifespans:
+        await stack.enter_async_context(extra(runtime))
+    stack.callback(flush_tracing)
+
+
+def _guarded(work: Coroutine[Any, Any, Any]) -> "asyncio.Task[None]":
+    """A background task whose unexpected end ends the process: the supervisor starts a clean one."""
+
+    async def guard() -> None:
+        try:
+            await work
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            log.error("background_task_died", error)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return asyncio.create_task(guard())
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def plumbing_routes(service: Service) -> APIRouter:
+    """Health, metrics, the clock's barrier, and the dead letters of this service."""
+    router = APIRouter()
+
+    @router.get("/livez")
+    async def livez() -> Response:
+        return Response(status_code=204)
+
+    @router.get("/readyz")
+    async def readyz(request: Request) -> Response:
+        troubles = request.app.state.runtime.troubles
+        return JSONResponse({"troubles": troubles}, 503 if troubles else 200)
+
+    @router.get("/metrics")
+    async def prometheus() -> Response:
+        return Response(metrics.render(), media_type=metrics.CONTENT_TYPE)
+
+    @router.get("/barrier")
+    async def barrier(request: Request) -> Response:
+        return JSONResponse(await _barrier(service, request.app.state.runtime))
+
+    @router.get("/dead-letters")
+    async def waiting(request: Request, principal: Annotated[Principal, Depends(requires(DEAD_LETTERS_READ))]) -> Any:
+        async with request.app.state.runtime.transaction(principal.subject) as tx:
+            tx.audit(DEAD_LETTERS_READ, None)
+            return await dead_letters.listing(tx)
+
+    @router.post("/dead-letters/redrive")
+    async def redrive(
+        request: Request, principal: Annotated[Principal, Depends(requires(DEAD_LETTERS_REDRIVE))]
+    ) -> dict[str, int]:
+        runtime = request.app.state.runtime
+        taken = {s.topic: await s.redrive(runtime) for s in service.subscriptions}
+        async with runtime.transaction(principal.subject) as tx:
+            tx.audit(DEAD_LETTERS_REDRIVE, None, str(sum(taken.values())))
+        return taken
+
+    return router
+
+
+async def _barrier(service: Service, runtime: Runtime) -> dict[str, Any]:
+    """Only meaningful with a virtual clock: what still has to happen before time may go on, and when something is due."""
+    async with runtime.transaction(service.name) as tx:
+        (rows,) = await (await tx.pg.execute("SELECT count(*) FROM outbox")).fetchone()
+        dues = [await sweep.next_due(tx) for sweep in service.sweeps if sweep.next_due]
+    busy = runtime.in_hand + (await service.busy(runtime) if service.busy else 0)
+    due = min((instant for instant in dues if instant), default=None)
+    if due is not None and due <= runtime.now():
+        busy += 1
+    return {"outbox": rows, "due": due.isoformat() if due else None, "busy": busy}
+
+
+def migrate(service: Service, settings: CommonSettings, shared: Shared) -> None:
+    """Bring the database up to date, as its owner; a job's work, never a serving process's."""
+    import sqlalchemy as sa
+    from alembic import command
+    from alembic.config import Config
+
+    package = service.name.replace("-", "_")
+    host, _, port = shared.postgres.rpartition(":")
+    url = sa.URL.create("postgresql+psycopg", f"{package}_owner", settings.migrate_password, host, int(port), package)
+    engine = sa.create_engine(
+        url.update_query_dict({"sslmode": "verify-full", "sslrootcert": str(shared.ca_file)}), hide_parameters=True
+    )
+    config = Config()
+    config.set_main_option("script_location", f"{package}:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    engine.dispose()
+
+
+def run(service: Service, settings: type[CommonSettings]) -> None:
+    """The command line of every service: `serve` or `migrate`."""
+    parser = argparse.ArgumentParser(prog=f"python -m {service.name.replace('-', '_')}")
+    parser.add_argument("command", choices=["serve", "migrate"])
+    chosen = parser.parse_args(sys.argv[1:2])
+    own, shared = settings(), Shared()
+    configure_logging(service.name)
+    if chosen.command == "migrate":
+        migrate(service, own, shared)
+        return
+    configure_tracing(service.name, shared.trace_ratio, shared.spans_dir)
+    listen(create_app(service, own, shared), own)
+
+
+def listen(app: FastAPI, settings: CommonSettings) -> None:
+    """Serve over TLS until told to stop."""
+    import uvicorn
+
+    host, port = settings.address
+    uvicorn.run(
+        app, host=host, port=port, loop="uvloop", http="httptools", access_log=False, log_config=None,
+        server_header=False, timeout_graceful_shutdown=5,
+        ssl_certfile=settings.tls_cert_file, ssl_keyfile=settings.tls_key_file,
+    )  # fmt: skip

@@ -1,0 +1,88 @@
+"""What a reply by text means for consent. In doubt it is an opt-out: a person corrects us more easily than a regulator.
+
+The words of 47 CFR 64.1200(a)(10) are definitive, in any case, spacing, punctuation or repetition. Any other text blocks
+too, and is flagged for staff, unless every one of its words is plainly harmless.
+"""
+
+import re
+import unicodedata
+from enum import Enum
+
+
+class Reply(Enum):
+    """What a text asks for."""
+
+    STOP = "stop"
+    """Definitive."""
+    DOUBT = "doubt"
+    """Not plainly harmless: blocks as STOP does, and a person has to read it."""
+    START = "start"
+    """Wants back in. That takes consent on record, so a person has to ask for it; nothing opens by itself."""
+    HARMLESS = "harmless"
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the number gets no more texts."""
+        return self in (Reply.STOP, Reply.DOUBT)
+
+    @property
+    def flagged(self) -> bool:
+        """Whether a person has to look."""
+        return self in (Reply.DOUBT, Reply.START)
+
+
+SIGNS = str.maketrans({"🛑": " stop ", "⛔": " stop ", "🚫": " stop ", "👍": " ok ", "🙏": " thanks ", "❤": " thanks "})
+LOOKALIKES = str.maketrans("05", "os")
+
+
+def _canonical(word: str) -> str:
+    """Letters said twice are said once, as in `stoppp` and `stopall`; digits that pose as letters are letters."""
+    posing = word.translate(LOOKALIKES) if any(sign.isalpha() for sign in word) else word
+    return re.sub(r"(.)\1+", r"\1", posing)
+
+
+def _words(text: str) -> list[str]:
+    decomposed = unicodedata.normalize("NFKD", text.translate(SIGNS)).casefold().replace("'", "").replace("’", "")
+    plain = "".join(sign for sign in decomposed if not unicodedata.combining(sign) and unicodedata.category(sign) != "Cf")
+    return "".join(sign if sign.isalnum() else " " for sign in plain).split()
+
+
+def _vocabulary(words: str) -> frozenset[str]:
+    return frozenset(_canonical("".join(_words(word))) for word in words.split())
+
+
+STOP = _vocabulary("""
+    stop stopall stopp quit end revoke optout opt-out cancel cancelall unsubscribe unsub remove
+    alto para pare parar paren pares basta cancelar cancele detener detenga terminar salir baja nomas fin
+    arret arrete arreter arretez stopper desabonner desabonnement sair sispann itigil стоп отписаться
+    停止 取消 退订 退訂 停 중지 정지 拒否
+""")
+POLITE = _vocabulary("""
+    please pls plz kindly the all my me it this these that now immediately right today texting texts text txt txts
+    messages message messaging msgs msg sms sending thank thanks thx you u sir hi hello ok to i want would like just
+    por favor ya los mensajes mensaje textos svp sil vous plait les subscription receiving getting
+""")
+START = _vocabulary("start unstop resume optin subscribe resubscribe")
+HARMLESS = _vocabulary("""
+    yes y yeah yep si oui ok okay k sure fine good great perfect thanks thank you thx ty gracias merci c confirm confirmed
+    help info hi hello hey doctor dr dra nurse clinic office appointment appt visit
+    i im ill id we my me a an the and or for at on in to of is are was will can could would may it this that be with
+    come coming call called calling see make made schedule scheduled book booked reschedule need what when where which
+    who how time day date today tomorrow tonight morning afternoon evening noon am pm week month next instead
+    monday tuesday wednesday thursday friday saturday sunday mon tue tues wed thu thur thurs fri sat sun
+    january february march april may june july august september october november december there then please pls
+""")
+
+
+def read_reply(text: str) -> Reply:
+    """What `text` asks for."""
+    words = _words(text)
+    said = [_canonical(word) for word in words]
+    core = [word for word in said if word not in POLITE]
+    squeezed = {_canonical("".join(part)) for part in (words, core)}
+    if squeezed & STOP or (core and STOP.issuperset(core)):
+        return Reply.STOP
+    if squeezed & START:
+        return Reply.START
+    harmless = words and all(word in HARMLESS or word.isdecimal() for word in said)
+    return Reply.HARMLESS if harmless else Reply.DOUBT

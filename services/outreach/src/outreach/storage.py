@@ -1,0 +1,215 @@
+"""Conversations, what is handed to the gate, and the portal inbox."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from phi_common.db import NAMING, Tx, columns
+from phi_common.eventing.tables import plumbing
+from pydantic import TypeAdapter
+
+from outreach.domain.state import Conversation, Delivery, Desk, Outcome, Status
+from outreach.templates import library
+
+metadata = sa.MetaData(naming_convention=NAMING)
+plumbing(metadata)
+
+INSTANT = sa.DateTime(timezone=True)
+
+conversations = sa.Table(
+    "conversations",
+    metadata,
+    sa.Column("patient_id", sa.Uuid, primary_key=True),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sa.Column("due_at", INSTANT),
+    sa.Index("ix_conversations_due_at", "due_at", postgresql_where=sa.text("due_at IS NOT NULL")),
+)
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("message_id", sa.Uuid, primary_key=True),
+    sa.Column("patient_id", sa.Uuid, nullable=False),
+    sa.Column("gap_id", sa.Uuid, nullable=False),
+    sa.Column("attempt", sa.SmallInteger, nullable=False),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False, comment="ready, attempting, sent, failed, unknown, refused, cancelled"),
+    sa.Column("reason", sa.Text, comment="why it failed or was refused"),
+    sa.Column("due", INSTANT, nullable=False),
+    sa.Column("send_by", INSTANT, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False, comment="address and text"),
+    sa.Column("permit_id", sa.Uuid),
+    sa.Column("provider_id", sa.Text),
+    sa.Column("attempted_at", INSTANT, comment="real time of the claim"),
+    sa.Column("at", INSTANT, comment="business time of the outcome"),
+    sa.Column("carrier", sa.Text, comment="delivered or undelivered, as the carrier reported"),
+    sa.Column("carrier_at", INSTANT),
+    sa.Column("news", sa.Boolean, nullable=False, server_default=sa.false(), comment="not yet told to the conversation"),
+    sa.CheckConstraint(
+        "state IN ('ready', 'attempting', 'sent', 'failed', 'unknown', 'refused', 'cancelled')", name="state"
+    ),
+    sa.Index("ix_deliveries_open", "due", postgresql_where=sa.text("state IN ('ready', 'attempting', 'unknown')")),
+    sa.Index("ix_deliveries_news", "patient_id", postgresql_where=sa.text("news")),
+)
+portal_messages = sa.Table(
+    "portal_messages",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True, comment="the message id: a repeat cannot become a second message"),
+    sa.Column("patient_id", sa.Uuid, nullable=False, index=True),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sa.Column("at", INSTANT, nullable=False),
+    sa.Column("read_at", INSTANT),
+)
+reviews = sa.Table(
+    "reviews",
+    metadata,
+    sa.Column("gap_id", sa.Uuid, primary_key=True),
+    sa.Column("patient_id", sa.Uuid, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("opened_at", INSTANT, nullable=False),
+    sa.Column("closed_at", INSTANT),
+    sa.Index("ix_reviews_open", "opened_at", postgresql_where=sa.text("closed_at IS NULL")),
+)
+
+STATE = TypeAdapter(Conversation)
+
+FINISHED = "d.news AND d.state NOT IN ('ready', 'attempting')"
+LOAD = "SELECT patient_id, sealed FROM conversations WHERE patient_id = ANY(%b)"
+NEWS = f"""
+SELECT patient_id, message_id, gap_id, state, at, reason, permit_id, carrier, carrier_at FROM deliveries d
+WHERE {FINISHED} AND patient_id = ANY(%b) ORDER BY at, message_id
+"""  # noqa: S608
+DUE = f"""
+(SELECT DISTINCT patient_id FROM deliveries d WHERE {FINISHED} LIMIT %(limit)s)
+UNION (SELECT patient_id FROM conversations WHERE due_at <= %(upto)s ORDER BY due_at LIMIT %(limit)s)
+LIMIT %(limit)s
+"""  # noqa: S608
+SAVE = """
+INSERT INTO conversations (patient_id, sealed, due_at)
+SELECT * FROM unnest(%b::uuid[], %b::bytea[], %b::timestamptz[])
+ON CONFLICT (patient_id) DO UPDATE SET sealed = excluded.sealed, due_at = excluded.due_at
+"""
+HAND_OVER = """
+INSERT INTO deliveries (message_id, patient_id, gap_id, attempt, channel, due, send_by, sealed, state)
+SELECT *, 'ready' FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::int2[], %b::text[], %b::timestamptz[],
+                              %b::timestamptz[], %b::bytea[])
+ON CONFLICT (message_id) DO NOTHING
+"""
+CALL_BACK = """
+UPDATE deliveries SET state = 'cancelled', at = %s, news = true WHERE message_id = ANY(%s) AND state = 'ready'
+"""
+TOLD = "UPDATE deliveries SET news = false WHERE message_id = ANY(%b)"
+REVIEW = """
+INSERT INTO reviews (gap_id, patient_id, reason, opened_at, closed_at)
+SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::text[], %b::timestamptz[], %b::timestamptz[])
+ON CONFLICT (gap_id) DO UPDATE SET closed_at = coalesce(reviews.closed_at, excluded.closed_at)
+"""
+REPORTED = """
+UPDATE deliveries SET carrier = %(status)s, carrier_at = %(at)s, news = true,
+                      state = CASE WHEN state = 'unknown' THEN 'sent' ELSE state END, at = coalesce(at, %(at)s)
+WHERE message_id = %(message_id)s AND channel = 'sms' AND carrier IS NULL
+RETURNING patient_id
+"""
+
+
+async def load_conversations(tx: Tx, patients: Sequence[UUID]) -> dict[UUID, Conversation]:
+    """Each patient's conversation, with what the gate reported since it was last saved."""
+    found = {patient: Conversation() for patient in patients}
+    for patient, sealed in await (await tx.pg.execute(LOAD, [list(patients)])).fetchall():
+        found[patient] = STATE.validate_json(tx.open(patient, "conversations.sealed", sealed))
+    for patient, message, gap, state, at, *rest in await (await tx.pg.execute(NEWS, [list(patients)])).fetchall():
+        outcome = Outcome(message, gap, state, at, *rest)
+        desk = found[patient].desk
+        found[patient] = replace(found[patient], desk=replace(desk, outcomes=(*desk.outcomes, outcome)))
+    return found
+
+
+async def save_conversations(tx: Tx, states: dict[UUID, Conversation]) -> None:
+    """Store the conversations, and carry out what lies on their desks."""
+    rows = [
+        (patient, tx.seal(patient, "conversations.sealed", STATE.dump_json(replace(state, desk=Desk()))), state.due)
+        for patient, state in states.items()
+    ]
+    await tx.pg.execute(SAVE, columns(rows, 3))
+    handed = [_row(tx, patient, delivery) for patient, state in states.items() for delivery in state.desk.handed]
+    if handed:
+        await tx.pg.execute(HAND_OVER, columns(handed, 8))
+    if withdrawn := [message for state in states.values() for message in state.desk.withdrawn]:
+        await tx.pg.execute(CALL_BACK, [tx.now, withdrawn])
+    if settled := [message for state in states.values() for message in state.desk.settled]:
+        await tx.pg.execute(TOLD, [settled])
+    if asked := list(_reviews(states, tx.now)):
+        await tx.pg.execute(REVIEW, columns(asked, 5))
+
+
+def _row(tx: Tx, patient: UUID, delivery: Delivery) -> tuple[Any, ...]:
+    text = library().words(delivery.attempt, delivery.channel, delivery.language, delivery.rule)
+    plain = json.dumps({"address": delivery.address, "text": text}).encode()
+    sealed = tx.seal(patient, "deliveries.sealed", plain)
+    return (
+        delivery.message_id,
+        patient,
+        delivery.gap_id,
+        delivery.attempt,
+        delivery.channel.value,
+        delivery.due,
+        delivery.send_by,
+        sealed,
+    )
+
+
+def _reviews(states: dict[UUID, Conversation], now: datetime) -> Iterable[tuple[Any, ...]]:
+    for patient, state in states.items():
+        for sequence in state.sequences.values():
+            if sequence.review:
+                closed = None if sequence.status is Status.REVIEW else now
+                yield sequence.gap_id, patient, sequence.review.value, now, closed
+
+
+async def due_conversations(tx: Tx, upto: datetime, limit: int) -> list[UUID]:
+    """Patients with a step due, or with an outcome that their conversation has not heard."""
+    rows = await (await tx.pg.execute(DUE, {"upto": upto, "limit": limit})).fetchall()
+    return [patient for (patient,) in rows]
+
+
+async def report(tx: Tx, message_id: UUID, status: str) -> UUID | None:
+    """Note what the carrier says of a message; a repeat changes nothing."""
+    values = {"message_id": message_id, "status": status, "at": tx.now}
+    row = await (await tx.pg.execute(REPORTED, values)).fetchone()
+    return row[0] if row else None
+
+
+async def inbox(tx: Tx, patient_id: UUID) -> list[dict[str, Any]]:
+    """A patient's portal messages, newest first."""
+    query = sa.select(portal_messages).where(portal_messages.c.patient_id == patient_id)
+    rows = (await tx.sql.execute(query.order_by(portal_messages.c.at.desc()))).all()
+    return [
+        {
+            "id": row.id,
+            "text": tx.open(patient_id, "portal_messages.sealed", row.sealed).decode(),
+            "at": row.at,
+            "read_at": row.read_at,
+        }
+        for row in rows
+    ]
+
+
+async def open_reviews(tx: Tx, limit: int) -> list[dict[str, Any]]:
+    """Gaps that wait for a coordinator, oldest first."""
+    query = sa.select(reviews.c.patient_id, reviews.c.gap_id, reviews.c.reason, reviews.c.opened_at)
+    query = query.where(reviews.c.closed_at.is_(None)).order_by(reviews.c.opened_at).limit(limit)
+    return [dict(row) for row in (await tx.sql.execute(query)).mappings()]
+
+
+async def work_in_hand(tx: Tx) -> int:
+    """Deliveries that the gate should send now, is sending, or has finished without the conversation knowing."""
+    query = f"""
+    SELECT count(*) FROM deliveries d
+    WHERE (state = 'ready' AND due <= %s) OR state = 'attempting' OR ({FINISHED})
+       OR (state = 'unknown' AND reason IS NULL)
+    """  # noqa: S608
+    row = await (await tx.pg.execute(query, [tx.now])).fetchone()
+    return int(row[0])

@@ -1,0 +1,236 @@
+"""A private Apache Kafka (KRaft): SCRAM over TLS for clients, mutual TLS for its controller, topics and ACLs of the event map."""
+
+import base64
+import shutil
+import subprocess
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fcntl import LOCK_EX, flock
+from pathlib import Path
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    NewTopic,
+    OffsetSpec,
+    ResourcePatternType,
+    ResourceType,
+)
+from phi_common.topics import PARTITIONS, RETENTION_DAYS, TOPICS, Topic
+
+from careloop.certificates import Authority, Leaf
+from careloop.paths import ROOT, STATE, write_secret
+from careloop.processes import StartFailed, base_env, run, wait_until
+from careloop.supervisor import Child, Supervisor
+
+ADMIN = "admin"
+OFFSETS = "__consumer_offsets"
+SETTINGS = """
+process.roles=broker,controller
+node.id=1
+listeners=CLIENTS://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+controller.quorum.voters=1@127.0.0.1:{controller_port}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=CLIENTS
+listener.security.protocol.map=CLIENTS:SASL_SSL,CONTROLLER:SSL
+sasl.enabled.mechanisms=SCRAM-SHA-512
+sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512
+listener.name.clients.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule \
+  required username="{admin}" password="{password}";
+listener.name.controller.ssl.client.auth=required
+ssl.enabled.protocols=TLSv1.3,TLSv1.2
+ssl.keystore.type=PEM
+ssl.keystore.location={folder}/keystore.pem
+ssl.truststore.type=PEM
+ssl.truststore.location={ca_file}
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+allow.everyone.if.no.acl.found=false
+super.users=User:{admin};User:CN=kafka
+log.dirs={folder}/log
+auto.create.topics.enable=false
+delete.topic.enable=true
+offsets.topic.num.partitions=3
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+log.segment.bytes=67108864
+num.network.threads=3
+num.io.threads=4
+"""
+LOGGING = """<Configuration status="WARN">
+  <Appenders><Console name="out"><PatternLayout pattern="%d %-5p %c{1}: %m%n"/></Console></Appenders>
+  <Loggers><Root level="WARN"><AppenderRef ref="out"/></Root></Loggers>
+</Configuration>
+"""
+
+
+@dataclass(frozen=True)
+class Kafka:
+    """Where the broker is, and its administrator."""
+
+    port: int
+    ca_file: Path
+    admin_password: str
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"127.0.0.1:{self.port}"
+
+    def client_settings(self, user: str = ADMIN, password: str | None = None) -> dict[str, str]:
+        """What a librdkafka client needs to log in."""
+        return {
+            "bootstrap.servers": self.address,
+            "security.protocol": "SASL_SSL",
+            "sasl.mechanism": "SCRAM-SHA-512",
+            "sasl.username": user,
+            "sasl.password": password or self.admin_password,
+            "ssl.ca.location": str(self.ca_file),
+        }
+
+    def admin(self) -> AdminClient:
+        """A client that may do anything."""
+        return AdminClient({**self.client_settings(), "log_level": 0})
+
+
+def jars() -> Path:
+    """The folder with the broker's jars, fetched by Maven once for each version of the POM."""
+    folder, pom = STATE / "kafka", ROOT / "deploy" / "kafka" / "pom.xml"
+    STATE.mkdir(exist_ok=True)
+    with (STATE / "kafka.lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        stamp = folder / "pom.xml"
+        if not stamp.exists() or stamp.read_bytes() != pom.read_bytes():
+            _fetch(folder, pom)
+            stamp.write_bytes(pom.read_bytes())
+    return folder
+
+
+def _fetch(folder: Path, pom: Path) -> None:
+    print("fetching Kafka with Maven", flush=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={folder}"]
+    done = subprocess.run(["mvn", "-q", "-B", "-f", str(pom), *goal], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise StartFailed(f"Maven could not fetch Kafka:\n{done.stdout[-2000:]}{done.stderr[-500:]}")
+
+
+def start(
+    supervisor: Supervisor,
+    authority: Authority,
+    ports: tuple[int, int],
+    admin_password: str,
+    passwords: Mapping[str, str],
+) -> Kafka:
+    """Format the storage with the principals in it, run the broker, and make topics and ACLs."""
+    folder = supervisor.data / "kafka"
+    folder.mkdir(mode=0o700)
+    _write_files(folder, authority.issue("kafka"), authority.ca_file, ports, admin_password)
+    users = {ADMIN: admin_password, **passwords}
+    scram = [f"--add-scram\nSCRAM-SHA-512=[name={name},password={word}]" for name, word in users.items()]
+    write_secret(folder / "users", "\n".join(scram) + "\n")
+    java = ["java", f"-Dlog4j2.configurationFile={folder}/log4j2.xml", "-cp", f"{jars()}/*"]
+    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
+    quick = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx128m"]
+    settings = folder / "server.properties"
+    format_storage = ["format", "-t", cluster, "-c", settings, f"@{folder}/users"]
+    log = supervisor.run.logs / "kafka.log"
+    run([*java[:1], *quick, *java[1:], "kafka.tools.StorageTool", *format_storage], log, env=base_env())
+    (folder / "users").unlink()
+    command = [*java[:1], "-Xmx512m", "-XX:+UseG1GC", *java[1:], "kafka.Kafka", settings]
+    supervisor.start(Child("kafka", lambda: command, base_env))
+    broker = Kafka(ports[0], authority.ca_file, admin_password)
+    _make_topics(broker, supervisor)
+    return broker
+
+
+def _write_files(folder: Path, leaf: Leaf, ca_file: Path, ports: tuple[int, int], admin_password: str) -> None:
+    (folder / "log4j2.xml").write_text(LOGGING)
+    write_secret(folder / "keystore.pem", leaf.key.read_text() + leaf.certificate.read_text())
+    text = SETTINGS.format(
+        port=ports[0],
+        controller_port=ports[1],
+        admin=ADMIN,
+        password=admin_password,
+        folder=folder,
+        ca_file=ca_file,
+    )
+    write_secret(folder / "server.properties", text)
+
+
+def _make_topics(broker: Kafka, supervisor: Supervisor) -> None:
+    admin = broker.admin()
+    if not wait_until(lambda: _answers(admin), 60):
+        raise StartFailed(f"Kafka does not answer; see {supervisor.run.logs / 'kafka.log'}")
+    retention = {"cleanup.policy": "delete", "retention.ms": str(RETENTION_DAYS * 86_400_000)}
+    topics = [NewTopic(name, num_partitions=PARTITIONS, replication_factor=1, config=retention) for name in TOPICS]
+    made = [*admin.create_topics(topics).values(), *admin.create_acls(acls(TOPICS.values())).values()]
+    for future in made:
+        future.result(30)
+    if not wait_until(lambda: _offsets_ready(admin), 30):
+        raise StartFailed("Kafka has no offsets topic")
+
+
+def _answers(admin: AdminClient) -> bool:
+    try:
+        return bool(admin.list_topics(timeout=1).brokers)
+    except KafkaException:
+        return False
+
+
+def _offsets_ready(admin: AdminClient) -> bool:
+    """Asking for a group's offsets makes the broker create the topic; it is ready when it answers."""
+    try:
+        committed_offsets(admin, "careloop-launcher", seconds=2)
+    except (KafkaException, TimeoutError):
+        return False
+    return True
+
+
+def _allow(kind: ResourceType, name: str, principal: str, *operations: AclOperation) -> list[AclBinding]:
+    pattern, allow = ResourcePatternType.LITERAL, AclPermissionType.ALLOW
+    return [AclBinding(kind, name, pattern, f"User:{principal}", "*", what, allow) for what in operations]
+
+
+def reader_acls(principal: str, topics: Iterable[str]) -> list[AclBinding]:
+    """Who may read topics reads them in a group of its own name."""
+    bindings = _allow(ResourceType.GROUP, principal, principal, AclOperation.READ, AclOperation.DESCRIBE)
+    for topic in topics:
+        bindings += _allow(ResourceType.TOPIC, topic, principal, AclOperation.READ, AclOperation.DESCRIBE)
+    return bindings
+
+
+def acls(topics: Iterable[Topic]) -> list[AclBinding]:
+    """What the event map allows, and nothing else."""
+    bindings: list[AclBinding] = []
+    reads: dict[str, list[str]] = {}
+    for topic in topics:
+        bindings += _allow(ResourceType.TOPIC, topic.name, topic.writer, AclOperation.WRITE, AclOperation.DESCRIBE)
+        for reader in topic.readers:
+            reads.setdefault(reader, []).append(topic.name)
+    for reader, names in reads.items():
+        bindings += reader_acls(reader, names)
+    return bindings
+
+
+def end_offsets(admin: AdminClient) -> dict[tuple[str, int], int]:
+    """The end of each partition of the event map."""
+    asked = {TopicPartition(name, n): OffsetSpec.latest() for name in TOPICS for n in range(PARTITIONS)}
+    answers = admin.list_offsets(asked)
+    return {(where.topic, where.partition): future.result(10).offset for where, future in answers.items()}
+
+
+def committed_offsets(admin: AdminClient, group: str, seconds: float = 10) -> dict[tuple[str, int], int]:
+    """How far a group has durably come."""
+    asked = [ConsumerGroupTopicPartitions(group)]
+    answer = admin.list_consumer_group_offsets(asked, request_timeout=seconds)[group].result(seconds + 1)
+    return {(found.topic, found.partition): found.offset for found in answer.topic_partitions}
