@@ -1,4 +1,4 @@
-"""Who is asking, and what they may: OIDC access tokens, roles from a file, permissions as strings beside their routes.
+"""Who is asking, and what they may: OIDC access tokens, roles from a file, permissions beside their routes.
 
 This module knows tokens, not words: a permission means what the route that asks for it says.
 """
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from joserfc.jwk import KeySet
 
 ALGORITHMS = ["RS256", "ES256"]
+KEY_TYPES = ("RSA", "EC")
 OWN_RECORD_ROLES = frozenset({"patient", "proxy"})
 LEEWAY_SECONDS = 10
 CACHED_TOKENS = 10_000
@@ -36,10 +37,12 @@ FIRST_KEYS_PAUSE_SECONDS = 0.5
 TIMEOUT = 2.0
 LONGEST_TOKEN = 8192
 
+_NONE: frozenset[str] = frozenset()
+
 
 @dataclass(frozen=True)
 class Principal:
-    """A person or program whose token was verified. One with `patient_id` reaches that patient's data alone."""
+    """A person or program whose token was verified. With a `patient_id`, it reaches that patient alone."""
 
     subject: str
     roles: frozenset[str]
@@ -63,7 +66,8 @@ class Principal:
 
 def unauthorized() -> Problem:
     """401, with no word on what was wrong with the token."""
-    return Problem(401, "A valid access token is needed", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+    headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+    return Problem(401, "A valid access token is needed", headers=headers)
 
 
 def forbidden() -> Problem:
@@ -78,7 +82,10 @@ def roles_from(path: Path) -> dict[str, frozenset[str]]:
 
 
 class Authenticator:
-    """Verifies access tokens of one issuer for one audience. Keys are fetched on first use and when a new one appears."""
+    """Verifies access tokens of one issuer for one audience.
+
+    Keys are fetched on first use and when a new one appears.
+    """
 
     def __init__(self, issuer: str, audience: str, ca_file: Path | str, roles_file: Path) -> None:
         self._issuer, self._audience, self._ca_file = issuer, audience, str(ca_file)
@@ -125,10 +132,12 @@ class Authenticator:
         return decoded.claims
 
     def _principal_of(self, claims: Mapping[str, Any]) -> Principal:
-        """A role that the file does not know grants nothing. Whoever is a patient anywhere in the token is held to that."""
+        """A role that the file does not know grants nothing. Who is a patient by any role is held to that."""
         named = claims.get("roles")
-        roles = frozenset(role for role in named if isinstance(role, str)) if isinstance(named, list) else frozenset()
-        granted = frozenset().union(*(self._roles.get(role, frozenset()) for role in roles))
+        roles = (
+            frozenset(role for role in named if isinstance(role, str)) if isinstance(named, list) else _NONE
+        )
+        granted = _NONE.union(*(self._roles.get(role, _NONE) for role in roles))
         patient_id = None
         if roles & OWN_RECORD_ROLES or "patient_id" in claims:
             try:
@@ -162,8 +171,10 @@ class Authenticator:
 
         try:
             found = await asyncio.to_thread(self._download)
-            usable = [key for key in found["keys"] if key.get("kty") in ("RSA", "EC") and key.get("use", "sig") == "sig"]
-            self._keys = KeySet.import_key_set({"keys": usable})
+            signing = [key for key in found["keys"] if key.get("use", "sig") == "sig"]
+            self._keys = KeySet.import_key_set(
+                {"keys": [key for key in signing if key.get("kty") in KEY_TYPES]}
+            )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, JoseError) as error:
             log.warning("issuer-keys-not-had", error=error)
             return
@@ -171,8 +182,8 @@ class Authenticator:
 
     def _download(self) -> dict[str, Any]:
         """The key set that the issuer's discovery document names."""
-        trust = ssl.create_default_context(cafile=self._ca_file)
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust))
+        https = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=self._ca_file))
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), https)
 
         def load(url: str) -> dict[str, Any]:
             if not url.startswith("https://"):
@@ -192,7 +203,7 @@ def _issuer_is_away() -> NoReturn:
 
 
 def _key_id(token: str) -> str | None:
-    """The key id that an unverified header names; a token that is not signed as we accept it is refused here."""
+    """The key id that an unverified header names; other algorithms than ours are refused here."""
     try:
         first, _, _ = token.split(".")
         header = json.loads(base64.urlsafe_b64decode(first + "=" * (-len(first) % 4)))
@@ -227,5 +238,5 @@ class Requirement:
 
 
 def requires(permission: str) -> Requirement:
-    """For a route: `principal: Annotated[Principal, Depends(requires(GAPS_READ))]`."""
+    """For a route: `principal: Annotated[Principal, Depends(requires(READ))]`."""
     return Requirement(permission)

@@ -139,13 +139,12 @@ class Database:
     @asynccontextmanager
     async def transaction(self, actor: str, traceparent: str = NO_TRACE) -> AsyncIterator[Tx]:
         """One transaction. Leaving it writes outbox and audit rows and commits; an exception rolls all of it back."""
-        async with self.engine.connect() as sql:
+        async with self.engine.begin() as sql:  # psycopg's statements do not tell SQLAlchemy that they began
             pg = (await sql.get_raw_connection()).driver_connection
             tx = Tx(sql, pg, self.now(), actor, self.keys)
             tx.traceparent = traceparent
             yield tx
             await self._write(tx)
-            await sql.commit()
         if tx.emitted:
             self.wake()
 

@@ -1,4 +1,4 @@
-"""JSON logs that cannot carry PHI: a field that is not on the list is dropped, a text that may quote data is not written."""
+"""JSON logs that cannot carry PHI: unlisted fields are dropped, texts that may quote data are not written."""
 
 import json
 import logging
@@ -10,9 +10,41 @@ from pathlib import Path
 from uuid import UUID
 
 FIELDS = frozenset(
-    "service topic partition offset lag count pending oldest_seconds duration_ms outcome event_id event_type message_id "
-    "error_id route method status operation key_name ack_code reason_code attempt wait_seconds listen version block "
-    "subscription task signal permission provider".split()
+    {
+        "ack_code",
+        "attempt",
+        "block",
+        "channel",
+        "count",
+        "duration_ms",
+        "error_id",
+        "event_id",
+        "event_type",
+        "key_name",
+        "lag",
+        "listen",
+        "message_id",
+        "method",
+        "offset",
+        "oldest_seconds",
+        "operation",
+        "outcome",
+        "partition",
+        "pending",
+        "permission",
+        "provider",
+        "reason",
+        "reason_code",
+        "route",
+        "service",
+        "signal",
+        "status",
+        "subscription",
+        "task",
+        "topic",
+        "version",
+        "wait_seconds",
+    }
 )
 LONGEST_TEXT = 200
 QUIET = ("aiokafka", "faststream", "sqlalchemy", "uvicorn", "uvicorn.error", "asyncio", "urllib3", "hvac")
@@ -23,7 +55,7 @@ traceparent_in_hand: ContextVar[str | None] = ContextVar("traceparent_in_hand", 
 
 
 def configure_logging(service: str) -> None:
-    """One JSON object a line on standard output, for our own events and for what libraries say at warning or above."""
+    """One JSON object a line on standard output: our own events, and libraries' from warning up."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_Lines(service))
     root = logging.getLogger()
@@ -41,7 +73,7 @@ def configure_logging(service: str) -> None:
 
 
 class Log:
-    """Our own log. `event` is a constant in code, never built from data; fields outside the allow list are dropped."""
+    """Our own log. `event` is a constant in code, never built from data; fields not listed are dropped."""
 
     def __init__(self) -> None:
         self._logger = logging.getLogger("careloop")
@@ -61,7 +93,8 @@ class Log:
     def _write(self, level: int, event: str, fields: dict[str, object], error: BaseException | None) -> None:
         if not self._logger.isEnabledFor(level):
             return
-        shown = {name: value for name, found in fields.items() if name in FIELDS and (value := plain(found)) is not None}
+        listed = ((name, plain(found)) for name, found in fields.items() if name in FIELDS)
+        shown: dict[str, object] = {name: value for name, value in listed if value is not None}
         self._logger.log(level, event, extra={"shown": shown | described(error)})
 
 
@@ -69,7 +102,7 @@ log = Log()
 
 
 class _Lines(logging.Formatter):
-    """Our own records with their allowed fields; of a library's record its template and place, never its arguments."""
+    """Our own records with their fields; of a library's the template and place, never its arguments."""
 
     def __init__(self, service: str) -> None:
         super().__init__()

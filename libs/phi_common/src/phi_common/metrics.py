@@ -1,21 +1,36 @@
 """What Prometheus may ask a service. Labels are names from code, never from data."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 REGISTRY = CollectorRegistry(auto_describe=False)
 
 EVENTS_HANDLED = Counter(
-    "careloop_events_handled", "Events taken from a topic, by what became of them", ("topic", "outcome"), registry=REGISTRY
+    "careloop_events_handled",
+    "Events taken from a topic, by what became of them",
+    ("topic", "outcome"),
+    registry=REGISTRY,
 )
-DEAD_LETTERS = Counter("careloop_dead_letters", "Events put aside as not handleable", ("topic",), registry=REGISTRY)
+DEAD_LETTERS = Counter(
+    "careloop_dead_letters", "Events put aside as not handleable", ("topic",), registry=REGISTRY
+)
 OUTBOX_ROWS = Gauge("careloop_outbox_rows", "Events accepted and not yet on Kafka", registry=REGISTRY)
 OUTBOX_OLDEST = Gauge("careloop_outbox_oldest_seconds", "Age of the oldest of them", registry=REGISTRY)
 CONSUMER_LAG = Gauge(
-    "careloop_consumer_lag", "Events on a topic that this service has not handled", ("topic",), registry=REGISTRY
+    "careloop_consumer_lag",
+    "Events on a topic that this service has not handled",
+    ("topic",),
+    registry=REGISTRY,
 )
 HTTP_REQUESTS = Counter(
     "careloop_http_requests", "Answered requests, by route template", ("route", "status"), registry=REGISTRY

@@ -47,6 +47,7 @@ class Runtime:
         self.now = business_clock(shared.clock_file)
         self.database = database or name.replace("-", "_")
         self.role = role or self.database
+        self.key_owner = self.database.replace("_", "-")
         self.troubles: dict[str, str] = {}
         self.consumer: Consumer | None = None
         self.relay: Relay | None = None
@@ -62,12 +63,8 @@ class Runtime:
         host, _, port = shared.postgres.rpartition(":")
         url = sa.URL.create("postgresql+psycopg", self.role, self._password, host, int(port), self.database)
         self.topic_keys = TopicKeys(self.vault)
-        self.keys = PatientKeys(self._key_owner, self.vault)
+        self.keys = PatientKeys(self.key_owner, self.vault)
         self.db = Database(url, shared.ca_file, self.now, self.keys, self.topic_keys)
-
-    @property
-    def _key_owner(self) -> str:
-        return self.database.replace("_", "-")
 
     async def open_keys(self, *, create: bool) -> None:
         """Read (or, for the owner of the database, make) the keys at rest."""

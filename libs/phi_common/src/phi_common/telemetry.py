@@ -1,4 +1,4 @@
-"""Traces that cannot carry PHI: an attribute that is not on the list is left out, errors are recorded by type alone.
+"""Traces that cannot carry PHI: unlisted attributes are left out, errors are recorded by type alone.
 
 Logs come from here too: `log`, `configure_logging`.
 """
@@ -60,7 +60,8 @@ class _Tracing:
     """Where sampled spans go. The SDK is imported when the first one is made, not before."""
 
     def __init__(self) -> None:
-        self.service, self.bound, self.spans_dir = "careloop", 0, None
+        self.service, self.bound = "careloop", 0
+        self.spans_dir: Path | None = None
         self._provider: TracerProvider | None = None
         self._tracer: Tracer | None = None
 
@@ -124,8 +125,10 @@ _tracing = _Tracing()
 
 
 def configure_tracing(service: str, ratio: float = 0.0, spans_dir: Path | None = None) -> None:
-    """Sample this share of new traces. Spans go by OTLP where OTEL_EXPORTER_OTLP_ENDPOINT is set, else to a file of
-    JSON lines in `spans_dir`, else nowhere."""
+    """Sample this share of new traces.
+
+    Spans go by OTLP where OTEL_EXPORTER_OTLP_ENDPOINT is set, else to a file of JSON lines in `spans_dir`.
+    """
     _tracing.configure(service, ratio, spans_dir)
 
 
@@ -135,7 +138,7 @@ def flush_tracing() -> None:
 
 
 def new_traceparent(incoming: str | None = None) -> str:
-    """The caller's W3C traceparent where it is a valid one, else a new one, sampled by the configured ratio."""
+    """The caller's W3C traceparent if it is a valid one, else a new one, sampled by the configured ratio."""
     if incoming is not None and is_traceparent(incoming):
         return incoming
     random = os.urandom(24)
@@ -144,11 +147,11 @@ def new_traceparent(incoming: str | None = None) -> str:
 
 
 def is_traceparent(text: str) -> bool:
-    """Whether this is a traceparent of version 00, and nothing else: it goes into headers and rows unchanged."""
+    """Whether this is a traceparent of version 00 and nothing else: it is passed on unchanged."""
     if len(text) != 55 or text[:3] != "00-" or text[35] != "-" or text[52] != "-":
         return False
     digits = text[3:35] + text[36:52] + text[53:]
-    return not digits.strip("0123456789abcdef") and text[3:35].strip("0") != "" and text[36:52].strip("0") != ""
+    return not digits.strip("0123456789abcdef") and bool(text[3:35].strip("0") and text[36:52].strip("0"))
 
 
 def sampled(traceparent: str | None) -> bool:
@@ -167,7 +170,7 @@ def span(
 ) -> Iterator[Handle]:
     """Record the work inside as a child of `traceparent`, or of the work in hand, or as a new trace.
 
-    A new trace with links is sampled when one of the linked traces is. Not sampled, this costs next to nothing.
+    A new trace with links is sampled when a linked one is. Not sampled, this costs next to nothing.
     """
     followed = [link for link in links if sampled(link)]
     parent = traceparent or (None if followed else _current.get())

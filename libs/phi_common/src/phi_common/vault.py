@@ -1,4 +1,4 @@
-"""Keys and secrets from Vault or OpenBao. No word of a server's answer ever leaves this module in an error."""
+"""Keys and secrets from Vault or OpenBao. No word of a server's answer leaves this module in an error."""
 
 import asyncio
 import base64
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 if TYPE_CHECKING:
     import hvac
@@ -20,7 +20,6 @@ DEADLINE = 5.0
 ATTEMPTS = 3
 BREAKER_FAILURES = 5
 BREAKER_SECONDS = 2.0
-LOST_TOKEN = frozenset({401, 403})
 
 STATUS = {
     "InvalidRequest": 400,
@@ -36,7 +35,7 @@ STATUS = {
 
 
 class VaultError(Exception):
-    """What was asked, of which key or path, and the HTTP status where there was one. Nothing of the answer."""
+    """What was asked, of which key or path, and the HTTP status if there was one. Nothing of the answer."""
 
     def __init__(self, operation: str, name: str, status: int | None = None) -> None:
         super().__init__(f"{operation} {name}: {status or 'no answer'}")
@@ -60,12 +59,17 @@ class Vault:
 
     @classmethod
     async def login(cls, address: str, ca_file: Path | str, role_id: str, secret_id_file: Path) -> "Vault":
-        """Unwrap the one-use secret-id, delete its file, log in. A token that was unwrapped before is refused: an alarm."""
+        """Unwrap the one-use secret-id, delete its file, log in.
+
+        Status 400 on `unwrap` means that somebody has unwrapped it before us, or that it is too old.
+        """
         vault = cls(address, ca_file)
         try:
-            wrapping = secret_id_file.read_text().strip()
-            secret_id = await vault._call("unwrap", "secret-id", lambda: vault._unwrap_secret_id(wrapping))
-            secret_id_file.unlink()
+            wrapping = await asyncio.to_thread(secret_id_file.read_text)
+            secret_id = await vault._call(
+                "unwrap", "secret-id", lambda: vault._unwrap_secret_id(wrapping.strip())
+            )
+            await asyncio.to_thread(secret_id_file.unlink)
             vault._lease = await vault._call("login", "approle", lambda: vault._login(role_id, secret_id))
         except BaseException:
             vault.close()
@@ -75,16 +79,15 @@ class Vault:
     async def data_key(self, name: str) -> tuple[bytes, bytes]:
         """A new 256-bit key, plain and wrapped by the Transit key `name`."""
         data = await self._call(
-            "datakey", name, lambda: self._hvac.secrets.transit.generate_data_key(name, key_type="plaintext")["data"]
+            "datakey", name, lambda: self._hvac.secrets.transit.generate_data_key(name, "plaintext")["data"]
         )
         return base64.b64decode(data["plaintext"]), data["ciphertext"].encode()
 
     async def unwrap(self, name: str, wrapped: bytes) -> bytes:
         """The plain bytes that the Transit key `name` wrapped."""
-        try:
-            text = wrapped.decode("ascii")
-        except UnicodeDecodeError:
-            _fail("decrypt", name, 400)
+        if not wrapped.isascii():
+            raise VaultError("decrypt", name, 400)
+        text = wrapped.decode("ascii")
         data = await self._call(
             "decrypt", name, lambda: self._hvac.secrets.transit.decrypt_data(name, ciphertext=text)["data"]
         )
@@ -94,23 +97,24 @@ class Vault:
         """The current values at `path` of the key-value mount."""
         kv = self._hvac.secrets.kv.v2
         found: dict[str, str] = await self._call(
-            "read",
-            path,
-            lambda: kv.read_secret_version(path, mount_point="kv", raise_on_deleted_version=True)["data"]["data"],
+            "read", path, lambda: kv.read_secret_version(path, None, "kv", True)["data"]["data"]
         )
         return found
 
     async def healthy(self) -> bool:
         """Whether the server is unsealed and still knows this token."""
         try:
-            await self._call("lookup", "token", lambda: self._hvac.auth.token.lookup_self())
+            await self._call("lookup", "token", self._hvac.auth.token.lookup_self)
         except VaultError:
             return False
         return True
 
     async def renew(self) -> NoReturn:
-        """Keep the periodic token alive for as long as this runs. Raises when the server no longer knows the token:
-        secret-ids work once, so only a new start of the process can log in again."""
+        """Keep the periodic token alive for as long as this runs.
+
+        Raises when the server no longer knows the token: secret-ids work once, so only a new start of the
+        process can log in again.
+        """
         wait = self._lease / 3
         while True:
             await asyncio.sleep(wait)
@@ -133,19 +137,11 @@ class Vault:
 
     def _connect(self, token: str) -> "hvac.Client":
         import hvac
-        import requests
 
-        session = requests.Session()
-        session.trust_env = False
-        session.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=THREADS))
         client = hvac.Client(
-            url=self._address,
-            token=token,
-            verify=self._ca_file,  # type: ignore[arg-type]
-            timeout=TIMEOUT,  # type: ignore[arg-type]
-            session=session,
-            allow_redirects=False,
+            self._address, token, verify=self._ca_file, timeout=TIMEOUT, allow_redirects=False
         )
+        client.session.trust_env = False
         return client
 
     def _unwrap_secret_id(self, wrapping: str) -> str:
@@ -180,7 +176,7 @@ class Vault:
         self._note(failure)
         raise failure from None
 
-    async def _try(self, work: Callable[[], T]) -> tuple[T | None, BaseException | None]:
+    async def _try(self, work: Callable[[], T]) -> tuple[T | None, Exception | None]:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work), None
         except Exception as error:
@@ -196,19 +192,14 @@ class Vault:
             self._closed_until = time.monotonic() + BREAKER_SECONDS
 
 
-def _fail(operation: str, name: str, status: int) -> NoReturn:
-    raise VaultError(operation, name, status) from None
-
-
-def _failure(operation: str, name: str, error: BaseException) -> tuple[VaultError, bool]:
-    """Our error for hvac's or requests' one, and whether another try is worth it."""
-    import requests
-
+def _failure(operation: str, name: str, error: Exception) -> tuple[VaultError, bool]:
+    """Our error for one of hvac or of its transport, and whether another try is worth it."""
     if isinstance(error, VaultError):
         return error, False
-    if isinstance(error, requests.exceptions.RequestException):
-        return VaultUnavailable(operation, name), isinstance(error, requests.exceptions.ConnectionError)
-    status = STATUS.get(type(error).__name__)
+    kind = type(error).__name__
+    if isinstance(error, OSError):
+        return VaultUnavailable(operation, name), kind != "ReadTimeout"
+    status = STATUS.get(kind)
     if status is not None and (status == 429 or status >= 500):
         return VaultUnavailable(operation, name, status), status in (429, 503)
     return VaultError(operation, name, status), False

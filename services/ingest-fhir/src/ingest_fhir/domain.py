@@ -2,11 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from phi_common.events import Event
-from phi_common.events.clinical import ConditionRecorded, ConditionStatus, ObservationReceived, ObservationStatus
+from phi_common.events.clinical import (
+    ConditionRecorded,
+    ConditionStatus,
+    ObservationReceived,
+    ObservationStatus,
+)
 from phi_common.events.patients import PatientReported, Phone, Sex
 
 OUR_ID = "urn:careloop:patient-id"
@@ -57,6 +62,7 @@ class Demographics:
     facility: str | None = None
 
     def event(self, origin: Origin) -> PatientReported:
+        """The report of this person."""
         said = {name: getattr(self, name) for name in self.__slots__}
         return PatientReported(patient_id=origin.patient_id, source=origin.source, **said)
 
@@ -74,6 +80,7 @@ class Result:
     unit: str | None = None
 
     def event(self, origin: Origin) -> ObservationReceived:
+        """The result as an event."""
         return ObservationReceived(
             patient_id=origin.patient_id,
             source=origin.source,
@@ -101,6 +108,7 @@ class Diagnosis:
     recorded: str | None = None
 
     def event(self, origin: Origin) -> ConditionRecorded:
+        """The diagnosis as an event."""
         return ConditionRecorded(
             patient_id=origin.patient_id,
             source=origin.source,
@@ -172,7 +180,7 @@ class Submission:
 
     reports: tuple[Report, ...]
     by: str
-    action: Literal["fhir:write", "mllp:write"]
+    action: str
     answer: Callable[[list[Filed]], Answer]
     request_hash: bytes
     key: str = ""

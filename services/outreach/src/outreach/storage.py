@@ -8,12 +8,12 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from phi_common.db import NAMING, Tx, columns
-from phi_common.eventing.tables import plumbing
 from pydantic import TypeAdapter
 
 from outreach.domain.state import Conversation, Delivery, Desk, Outcome, Status
 from outreach.templates import library
+from phi_common.db import NAMING, Tx, columns
+from phi_common.eventing.tables import plumbing
 
 metadata = sa.MetaData(naming_convention=NAMING)
 plumbing(metadata)
@@ -36,7 +36,12 @@ deliveries = sa.Table(
     sa.Column("gap_id", sa.Uuid, nullable=False),
     sa.Column("attempt", sa.SmallInteger, nullable=False),
     sa.Column("channel", sa.Text, nullable=False),
-    sa.Column("state", sa.Text, nullable=False, comment="ready, attempting, sent, failed, unknown, refused, cancelled"),
+    sa.Column(
+        "state",
+        sa.Text,
+        nullable=False,
+        comment="ready, attempting, sent, failed, unknown, refused, cancelled",
+    ),
     sa.Column("reason", sa.Text, comment="why it failed or was refused"),
     sa.Column("due", INSTANT, nullable=False),
     sa.Column("send_by", INSTANT, nullable=False),
@@ -47,17 +52,27 @@ deliveries = sa.Table(
     sa.Column("at", INSTANT, comment="business time of the outcome"),
     sa.Column("carrier", sa.Text, comment="delivered or undelivered, as the carrier reported"),
     sa.Column("carrier_at", INSTANT),
-    sa.Column("news", sa.Boolean, nullable=False, server_default=sa.false(), comment="not yet told to the conversation"),
+    sa.Column(
+        "news",
+        sa.Boolean,
+        nullable=False,
+        server_default=sa.false(),
+        comment="not yet told to the conversation",
+    ),
     sa.CheckConstraint(
         "state IN ('ready', 'attempting', 'sent', 'failed', 'unknown', 'refused', 'cancelled')", name="state"
     ),
-    sa.Index("ix_deliveries_open", "due", postgresql_where=sa.text("state IN ('ready', 'attempting', 'unknown')")),
+    sa.Index(
+        "ix_deliveries_open", "due", postgresql_where=sa.text("state IN ('ready', 'attempting', 'unknown')")
+    ),
     sa.Index("ix_deliveries_news", "patient_id", postgresql_where=sa.text("news")),
 )
 portal_messages = sa.Table(
     "portal_messages",
     metadata,
-    sa.Column("id", sa.Uuid, primary_key=True, comment="the message id: a repeat cannot become a second message"),
+    sa.Column(
+        "id", sa.Uuid, primary_key=True, comment="the message id: a repeat cannot become a second message"
+    ),
     sa.Column("patient_id", sa.Uuid, nullable=False, index=True),
     sa.Column("sealed", sa.LargeBinary, nullable=False),
     sa.Column("at", INSTANT, nullable=False),
@@ -120,7 +135,9 @@ async def load_conversations(tx: Tx, patients: Sequence[UUID]) -> dict[UUID, Con
     found = {patient: Conversation() for patient in patients}
     for patient, sealed in await (await tx.pg.execute(LOAD, [list(patients)])).fetchall():
         found[patient] = STATE.validate_json(tx.open(patient, "conversations.sealed", sealed))
-    for patient, message, gap, state, at, *rest in await (await tx.pg.execute(NEWS, [list(patients)])).fetchall():
+    for patient, message, gap, state, at, *rest in await (
+        await tx.pg.execute(NEWS, [list(patients)])
+    ).fetchall():
         outcome = Outcome(message, gap, state, at, *rest)
         desk = found[patient].desk
         found[patient] = replace(found[patient], desk=replace(desk, outcomes=(*desk.outcomes, outcome)))
@@ -130,11 +147,17 @@ async def load_conversations(tx: Tx, patients: Sequence[UUID]) -> dict[UUID, Con
 async def save_conversations(tx: Tx, states: dict[UUID, Conversation]) -> None:
     """Store the conversations, and carry out what lies on their desks."""
     rows = [
-        (patient, tx.seal(patient, "conversations.sealed", STATE.dump_json(replace(state, desk=Desk()))), state.due)
+        (
+            patient,
+            tx.seal(patient, "conversations.sealed", STATE.dump_json(replace(state, desk=Desk()))),
+            state.due,
+        )
         for patient, state in states.items()
     ]
     await tx.pg.execute(SAVE, columns(rows, 3))
-    handed = [_row(tx, patient, delivery) for patient, state in states.items() for delivery in state.desk.handed]
+    handed = [
+        _row(tx, patient, delivery) for patient, state in states.items() for delivery in state.desk.handed
+    ]
     if handed:
         await tx.pg.execute(HAND_OVER, columns(handed, 8))
     if withdrawn := [message for state in states.values() for message in state.desk.withdrawn]:
@@ -213,3 +236,11 @@ async def work_in_hand(tx: Tx) -> int:
     """  # noqa: S608
     row = await (await tx.pg.execute(query, [tx.now])).fetchone()
     return int(row[0])
+
+
+async def next_due(tx: Tx) -> datetime | None:
+    """When time alone will ask for something next."""
+    row = await (
+        await tx.pg.execute("SELECT min(due_at) FROM conversations WHERE due_at IS NOT NULL")
+    ).fetchone()
+    return row[0] if row else None

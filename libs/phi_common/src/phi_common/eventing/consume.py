@@ -16,6 +16,7 @@ from phi_common.events import Event
 from phi_common.eventing import dead_letters, inbox
 from phi_common.eventing.envelope import Bad, Received, open_record
 from phi_common.keys import TopicKeys
+from phi_common.telemetry import sampled, span
 from phi_common.vault import VaultUnavailable
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ class Subscription:
         while True:
             try:
                 opened = await _open(records, self.classes, runtime.db.topic_keys)
-                await self._by_halves(runtime, opened)
+                with span(f"{self.topic} process", links=_traces(opened), topic=self.topic, count=len(records)):
+                    await self._by_halves(runtime, opened)
                 break
             except TRANSIENT as error:
                 runtime.stumble(self.topic, error)
@@ -109,6 +111,7 @@ class Subscription:
                 await self._by_halves(runtime, part)
 
     async def _apply(self, runtime: "Runtime", batch: Sequence[Received | Bad]) -> None:
+        batch = _distinct(batch)
         good = [one for one in batch if isinstance(one, Received)]
         bad = [one for one in batch if isinstance(one, Bad)]
         async with runtime.db.transaction(runtime.name) as tx:
@@ -140,7 +143,11 @@ class Subscription:
             done.bad.append(Bad(one.record, one.event_id, subject, kind, dead_letters.PARKED))
             return
         try:
-            done.apply(self.decide[type(one.event)], one.event, now, one.traceparent)
+            if sampled(one.traceparent):
+                with span(f"apply {kind}", one.traceparent, event_type=kind):
+                    done.apply(self.decide[type(one.event)], one.event, now, one.traceparent)
+            else:
+                done.apply(self.decide[type(one.event)], one.event, now, one.traceparent)
         except Exception as error:  # whatever a decider raises is that one event's fault
             done.bad.append(Bad(one.record, one.event_id, subject, kind, type(error).__name__))
             if self.ordered:
@@ -236,6 +243,18 @@ async def _open(
 ) -> list[Received | Bad]:
     opened = [await open_record(record, classes, keys) for record in records]
     return [one for one in opened if one is not None]
+
+
+def _distinct(batch: Sequence[Received | Bad]) -> list[Received | Bad]:
+    """Each event once: a batch may hold the same one twice, and a claim names both."""
+    found: dict[object, Received | Bad] = {}
+    for one in batch:
+        found.setdefault(one.event_id if one.event_id.int else object(), one)
+    return list(found.values())
+
+
+def _traces(batch: Sequence[Received | Bad]) -> list[str]:
+    return [one.traceparent for one in batch if isinstance(one, Received) and sampled(one.traceparent)]
 
 
 def _subject(one: Received | Bad) -> UUID | None:

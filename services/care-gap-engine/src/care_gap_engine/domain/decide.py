@@ -1,7 +1,7 @@
 """The deciders: what a result, a diagnosis, a profile or the passing of time means for a patient's gaps."""
 
 from bisect import insort
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from operator import attrgetter
 from uuid import UUID
@@ -10,14 +10,14 @@ from zoneinfo import ZoneInfo
 from care_gap_engine.domain.chart import Chart, Episode, Gap, Profile
 from care_gap_engine.domain.facts import Fact, diagnosed, observed
 from care_gap_engine.domain.rules import Rule, Verdict, evaluate
-from phi_common.decision import Decision, TimePassed
+from phi_common.decision import DeadLettered, Decision, TimePassed
 from phi_common.events import Event
 from phi_common.events.care_gap import ClosedBy, GapClosed, GapDueSoon, GapOpened, GapState
 from phi_common.events.clinical import ConditionRecorded, ObservationReceived
 from phi_common.events.patients import ProfileChanged
 
-OPEN = frozenset({GapState.OPEN, GapState.OVERDUE})
-LIVE = OPEN | {GapState.DUE_SOON}
+OPEN = (GapState.OPEN, GapState.OVERDUE)
+LIVE = (GapState.DUE_SOON, *OPEN)
 ENDED_BY = {
     GapState.CLOSED: ClosedBy.EVIDENCE,
     GapState.DUE_SOON: ClosedBy.EVIDENCE,
@@ -25,11 +25,12 @@ ENDED_BY = {
     GapState.EXCLUDED: ClosedBy.EXCLUDED,
     GapState.UNKNOWN: ClosedBy.RETRACTED,
 }
+DOUBTFUL = Verdict(GapState.UNKNOWN)
 
 
 @dataclass(frozen=True)
 class Protocols:
-    """The rules in force. Each method but the last is a decider."""
+    """The rules in force. Each method but `learn` is a decider."""
 
     rules: tuple[Rule, ...]
 
@@ -46,12 +47,15 @@ class Protocols:
         profile = Profile(event.birth_date, event.sex.value, event.deceased, event.zone)
         if profile == chart.profile:
             return Decision(chart)
-        known = Chart(chart.patient_id, profile, chart.facts, chart.gaps, chart.news, chart.episodes)
-        return judge(known, self.rules, now)
+        return judge(replace(chart, profile=profile), self.rules, now)
 
     def pass_time(self, chart: Chart, _: TimePassed, now: datetime) -> Decision[Chart]:
         """A stored instant of change has come."""
         return judge(chart, self.rules, now)
+
+    def doubt(self, chart: Chart, _: DeadLettered, now: datetime) -> Decision[Chart]:
+        """A fact of this patient could not be read: what is due is unknown until it can."""
+        return judge(replace(chart, doubted=True), self.rules, now)
 
     def learn(self, chart: Chart, fact: Fact, now: datetime) -> Decision[Chart]:
         """Keep a fact, and judge the rules that read it or what it replaces."""
@@ -63,8 +67,9 @@ class Protocols:
                 rule for rule in self.rules if rule in readers or rule.reads(before)
             )  # fmt: skip
             facts = swapped(facts, before, fact if readers and not fact.retracted else None)
-        news = (*chart.news, fact)
-        known = Chart(chart.patient_id, chart.profile, facts, chart.gaps, news, chart.episodes)
+        if not chart.doubted and any(gap.doubted for gap in chart.gaps):
+            touched = self.rules
+        known = chart.with_facts(facts, fact)
         return judge(known, touched, now) if touched else Decision(known)
 
 
@@ -86,19 +91,19 @@ def judge(chart: Chart, rules: tuple[Rule, ...], now: datetime) -> Decision[Char
     for rule in rules:
         before = gaps.get(rule.id) or Gap(rule.id)
         verdict = evaluate(rule, chart.profile, chart.facts, today)
+        if chart.doubted and verdict.state is not GapState.NOT_APPLICABLE:
+            verdict = DOUBTFUL
         after = advanced(before, rule, verdict, now, today, zone)
         if after != before:
             gaps[rule.id] = after
             events += told(chart.patient_id, before, after, verdict, today)
             episodes += recorded(chart.patient_id, before, after, now)
     after_gaps = tuple(gaps[rule] for rule in sorted(gaps))
-    known = Chart(chart.patient_id, chart.profile, chart.facts, after_gaps, chart.news, tuple(episodes))
-    return Decision(known, tuple(events))
+    return Decision(chart.with_gaps(after_gaps, tuple(episodes)), tuple(events))
 
 
 def advanced(before: Gap, rule: Rule, verdict: Verdict, now: datetime, today: date, zone: ZoneInfo) -> Gap:
     """The gap after a verdict: the same episode, its end, or a new one."""
-    until = None if verdict.changes is None else datetime.combine(verdict.changes, time(), zone).astimezone(now.tzinfo)
     same_state = verdict.state is before.state and before.since is not None
     live = verdict.state in LIVE
     begins = live and (before.state not in LIVE or renewed(before, verdict))
@@ -111,8 +116,9 @@ def advanced(before: Gap, rule: Rule, verdict: Verdict, now: datetime, today: da
         due=verdict.due,
         since=before.since if same_state and not begins else today,
         opened=opened or (now if verdict.state in OPEN else None),
-        until=until,
+        until=verdict.changes and datetime.combine(verdict.changes, time(), zone).astimezone(now.tzinfo),
         evidence=verdict.evidence.identity if verdict.evidence else None,
+        doubted=verdict is DOUBTFUL,
     )
 
 
@@ -130,7 +136,7 @@ def told(patient_id: UUID, before: Gap, after: Gap, verdict: Verdict, today: dat
     """The events of one step: an end, then a beginning. An episode is announced as open exactly once."""
     events: list[Event] = []
     if ends(before, after):
-        by = ENDED_BY[after.state]
+        by = ClosedBy.OTHER if after.doubted else ENDED_BY[after.state]
         on = verdict.day if by is ClosedBy.EVIDENCE else today
         events.append(
             GapClosed(

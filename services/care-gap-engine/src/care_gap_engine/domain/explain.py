@@ -11,7 +11,8 @@ from phi_common.events.care_gap import GapState
 
 LANGUAGES = ("en", "es")
 REASONS = tuple(state.value for state in GapState if state not in (GapState.EXCLUDED, GapState.OTHER))
-TEXTS = ("title", "closes", "missing", *REASONS)
+DOUBTED = "doubted"
+TEXTS = ("title", "closes", "missing", DOUBTED, *REASONS)
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ def explain(rule: Rule, chart: Chart, language: str) -> Explanation:
     words = rule.texts[language]
     used = tuple(evidence_of(fact) for fact in chart.facts if counts(rule, gap, fact))
     last = next((fact.effective for fact in chart.facts if fact.identity == gap.evidence), None)
-    absent = gap.state is GapState.UNKNOWN
+    absent = gap.state is GapState.UNKNOWN and not gap.doubted
+    reason = DOUBTED if gap.doubted else gap.state.value
     wanted = gap.state in (GapState.UNKNOWN, GapState.DUE_SOON, GapState.OPEN, GapState.OVERDUE)
     return Explanation(
         rule=rule.id,
@@ -63,7 +65,7 @@ def explain(rule: Rule, chart: Chart, language: str) -> Explanation:
         licence=rule.licence,
         interval_months=rule.months,
         interval_source=rule.interval_source,
-        reason=words[gap.state.value].format(due=gap.due, last=last, months=rule.months),
+        reason=words[reason].format(due=gap.due, last=last, months=rule.months),
         evidence=used,
         missing=words["missing"] if absent else None,
         closes=words["closes"] if wanted else None,

@@ -5,16 +5,15 @@ from datetime import date, datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from phi_common.events.clinical import ConditionRecorded, ConditionStatus, ObservationReceived, ObservationStatus
+from phi_common.events.clinical import ConditionRecorded, ConditionStatus, ObservationReceived
+from phi_common.events.clinical import ObservationStatus as Status
 
 OBSERVATION = "observation"
 CONDITION = "condition"
 
-RETRACTING = frozenset({ObservationStatus.ENTERED_IN_ERROR.value, ConditionStatus.REFUTED.value})
-CONCLUSIVE = frozenset(
-    {ObservationStatus.FINAL.value, ObservationStatus.AMENDED.value, ObservationStatus.CORRECTED.value}
-)
-PROVISIONAL = frozenset({ObservationStatus.REGISTERED.value, ObservationStatus.PRELIMINARY.value})
+RETRACTING = frozenset({Status.ENTERED_IN_ERROR.value, ConditionStatus.REFUTED.value})
+CONCLUSIVE = frozenset({Status.FINAL.value, Status.AMENDED.value, Status.CORRECTED.value})
+PROVISIONAL = frozenset({Status.REGISTERED.value, Status.PRELIMINARY.value})
 PRESENT = frozenset(
     {ConditionStatus.ACTIVE.value, ConditionStatus.RECURRENCE.value, ConditionStatus.RELAPSE.value}
 )

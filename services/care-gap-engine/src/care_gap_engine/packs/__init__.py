@@ -25,8 +25,13 @@ class PackFile(Protocol):
     """A file of a directory or of an installed package."""
 
     @property
-    def name(self) -> str: ...
-    def read_bytes(self) -> bytes: ...
+    def name(self) -> str:
+        """Without folders."""
+        ...
+
+    def read_bytes(self) -> bytes:
+        """The whole content."""
+        ...
 
 
 class Head(Struct, forbid_unknown_fields=True):

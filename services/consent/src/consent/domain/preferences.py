@@ -1,13 +1,13 @@
-"""What may be said to whom by which channel: one person's preferences, and the verdict on one message.
+"""What may be said to whom by which channel: one person's preferences.
 
-Nothing on record means no. A block by the person is lifted only by consent that is newer than it; silence, imports and
-replies never lift one. Death blocks every channel and leaves the record of consent as it was, since an EHR may correct it.
+Nothing on record means no. A block by the person is lifted only by consent that is newer than it; silence,
+imports and replies never lift one. Death blocks every channel and leaves the record of consent as it was,
+since an EHR may correct it.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import Enum
 from uuid import UUID
 
 from phi_common.decision import Command, Decision, Refused
@@ -55,8 +55,9 @@ class Preferences:
 
     def permission(self, channel: Channel) -> Permission | None:
         """What holds now; None when the person never said anything."""
-        rule = self.rules.get(channel)
-        return rule and (Permission.BLOCKED if self.deceased else rule.permission)
+        if (rule := self.rules.get(channel)) is None:
+            return None
+        return Permission.BLOCKED if self.deceased else rule.permission
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,9 @@ def allow(state: Preferences, command: Allow, now: datetime) -> Decision[Prefere
     if not command.preferred:
         return _told(after, command.patient_id, now, [command.channel])
     former = [state.preferred] if state.preferred not in (None, command.channel) else []
-    return _told(replace(after, preferred=command.channel), command.patient_id, now, [command.channel, *former])
+    return _told(
+        replace(after, preferred=command.channel), command.patient_id, now, [command.channel, *former]
+    )
 
 
 def block(state: Preferences, command: Block, now: datetime) -> Decision[Preferences]:
@@ -121,7 +124,7 @@ def profile_changed(state: Preferences, event: ProfileChanged, now: datetime) ->
 
 
 def contact_changed(state: Preferences, event: ContactChanged, now: datetime) -> Decision[Preferences]:
-    """Note where the person can be reached, so that a STOP from that number finds them. No address allows anything."""
+    """Note where the person can be reached, so that a STOP from there finds them. It allows nothing."""
     phones = {("phone", phone.number) for phone in event.phones}
     emails = {("email", email) for email in event.emails}
     return Decision(replace(state, contacts=frozenset(phones | emails)))
@@ -137,7 +140,7 @@ def _with_rule(
 def _told(
     state: Preferences, patient_id: UUID, now: datetime, channels: Iterable[Channel]
 ) -> Decision[Preferences]:
-    """One event per channel, each with the person's next version; the channel that was acted on comes first."""
+    """One event per channel, each with the next version; the channel that was acted on comes first."""
     events = tuple(
         PreferenceChanged(
             patient_id=patient_id,

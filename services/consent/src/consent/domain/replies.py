@@ -1,7 +1,7 @@
-"""What a reply by text means for consent. In doubt it is an opt-out: a person corrects us more easily than a regulator.
+"""What a reply by text means for consent. In doubt it is an opt-out, and a person reads it.
 
-The words of 47 CFR 64.1200(a)(10) are definitive, in any case, spacing, punctuation or repetition. Any other text blocks
-too, and is flagged for staff, unless every one of its words is plainly harmless.
+The words of 47 CFR 64.1200(a)(10) are definitive, in any case, spacing, punctuation or repetition. Any other
+text blocks too, and is flagged for staff, unless every one of its words is plainly harmless.
 """
 
 import re
@@ -31,20 +31,28 @@ class Reply(Enum):
         return self in (Reply.DOUBT, Reply.START)
 
 
-SIGNS = str.maketrans({"🛑": " stop ", "⛔": " stop ", "🚫": " stop ", "👍": " ok ", "🙏": " thanks ", "❤": " thanks "})
+SIGNS = str.maketrans(
+    {"🛑": " stop ", "⛔": " stop ", "🚫": " stop ", "👍": " ok ", "🙏": " thanks ", "❤": " thanks "}
+)
+APOSTROPHES = "'`\u2019"
+PHRASES = re.compile(r"\b(opt out|opt in|stop all|cancel all|un subscribe|no mas)\b")
 LOOKALIKES = str.maketrans("05", "os")
 
 
 def _canonical(word: str) -> str:
-    """Letters said twice are said once, as in `stoppp` and `stopall`; digits that pose as letters are letters."""
+    """A letter said twice is said once, as in `stoppp`; a digit that poses as a letter is one."""
     posing = word.translate(LOOKALIKES) if any(sign.isalpha() for sign in word) else word
     return re.sub(r"(.)\1+", r"\1", posing)
 
 
 def _words(text: str) -> list[str]:
-    decomposed = unicodedata.normalize("NFKD", text.translate(SIGNS)).casefold().replace("'", "").replace("’", "")
-    plain = "".join(sign for sign in decomposed if not unicodedata.combining(sign) and unicodedata.category(sign) != "Cf")
-    return "".join(sign if sign.isalnum() else " " for sign in plain).split()
+    """Words without case, accents, apostrophes and invisible signs; anything else between them is a space."""
+    signs = unicodedata.normalize("NFKD", text.translate(SIGNS)).casefold()
+    kept = (
+        sign for sign in signs if sign not in APOSTROPHES and unicodedata.category(sign) not in ("Mn", "Cf")
+    )
+    spaced = " ".join("".join(sign if sign.isalnum() else " " for sign in kept).split())
+    return PHRASES.sub(lambda phrase: phrase[0].replace(" ", ""), spaced).split()
 
 
 def _vocabulary(words: str) -> frozenset[str]:
@@ -52,25 +60,29 @@ def _vocabulary(words: str) -> frozenset[str]:
 
 
 STOP = _vocabulary("""
-    stop stopall stopp quit end revoke optout opt-out cancel cancelall unsubscribe unsub remove
+    stop stopall quit end revoke optout cancel cancelall unsubscribe unsub remove
     alto para pare parar paren pares basta cancelar cancele detener detenga terminar salir baja nomas fin
     arret arrete arreter arretez stopper desabonner desabonnement sair sispann itigil стоп отписаться
     停止 取消 退订 退訂 停 중지 정지 拒否
 """)
 POLITE = _vocabulary("""
-    please pls plz kindly the all my me it this these that now immediately right today texting texts text txt txts
-    messages message messaging msgs msg sms sending thank thanks thx you u sir hi hello ok to i want would like just
-    por favor ya los mensajes mensaje textos svp sil vous plait les subscription receiving getting
+    please pls plz kindly the all my me it this these that now immediately right today just to
+    texting texts text txt txts messages message messaging msgs msg sms sending getting receiving subscription
+    thank thanks thx you u sir hi hello ok i want would like
+    por favor ya los mensajes mensaje textos svp sil vous plait les
 """)
 START = _vocabulary("start unstop resume optin subscribe resubscribe")
 HARMLESS = _vocabulary("""
-    yes y yeah yep si oui ok okay k sure fine good great perfect thanks thank you thx ty gracias merci c confirm confirmed
-    help info hi hello hey doctor dr dra nurse clinic office appointment appt visit
-    i im ill id we my me a an the and or for at on in to of is are was will can could would may it this that be with
-    come coming call called calling see make made schedule scheduled book booked reschedule need what when where which
-    who how time day date today tomorrow tonight morning afternoon evening noon am pm week month next instead
+    yes y yeah yep si oui ok okay k sure fine good great perfect thanks thank you thx ty gracias merci
+    c confirm confirmed help info hi hello hey please pls
+    doctor dr dra nurse clinic office appointment appt visit
+    i im ill id we my me a an the and or for at on in to of is are was
+    will can could would may it this that be with
+    come coming call called calling see make made schedule scheduled book booked reschedule need
+    what when where which who how there then instead
+    time day date today tomorrow tonight morning afternoon evening noon am pm week month next
     monday tuesday wednesday thursday friday saturday sunday mon tue tues wed thu thur thurs fri sat sun
-    january february march april may june july august september october november december there then please pls
+    january february march april may june july august september october november december
 """)
 
 

@@ -5,7 +5,9 @@ from datetime import datetime
 from ingest_fhir.hl7v2.reader import Header, Problem
 from phi_common.clock import new_id
 
-ESCAPES = str.maketrans({"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "~": "\\R\\", "&": "\\T\\", "\r": " ", "\n": " "})
+ESCAPES = str.maketrans(
+    {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "~": "\\R\\", "&": "\\T\\", "\r": " ", "\n": " "}
+)
 CONDITIONS = {
     "100": "Segment sequence error",
     "101": "Required field missing",
@@ -14,6 +16,7 @@ CONDITIONS = {
     "200": "Unsupported message type",
     "201": "Unsupported event code",
     "203": "Unsupported version id",
+    "204": "Unknown key identifier",
     "205": "Duplicate key identifier",
     "206": "Application record locked",
     "207": "Application internal error",

@@ -49,7 +49,11 @@ def _contact(pid: Segment, text: str, default: Use, phones: list[Phone], emails:
         return
     equipment = part[2].upper()
     number = part[0] or part[11] or "".join(part[4:7])
-    if not any(char.isdigit() for char in number) or equipment in NO_VOICE or part[1].upper() in ("NET", "BPN"):
+    if (
+        not any(char.isdigit() for char in number)
+        or equipment in NO_VOICE
+        or part[1].upper() in ("NET", "BPN")
+    ):
         return
     use = USES.get(part[1].upper()) or USES.get(part[3].upper())
     if equipment == "CP":

@@ -36,7 +36,15 @@ STATUS = {
     "X": ObservationStatus.CANCELLED,
     **dict.fromkeys(("I", "O", "S"), ObservationStatus.REGISTERED),
 }
-SEX = {"F": Sex.FEMALE, "M": Sex.MALE, "O": Sex.OTHER, "A": Sex.OTHER, "U": Sex.UNKNOWN, "N": Sex.UNKNOWN, "": Sex.UNKNOWN}
+SEX = {
+    "F": Sex.FEMALE,
+    "M": Sex.MALE,
+    "O": Sex.OTHER,
+    "A": Sex.OTHER,
+    "U": Sex.UNKNOWN,
+    "N": Sex.UNKNOWN,
+    "": Sex.UNKNOWN,
+}
 NOT_A_PERSON = frozenset({"AN", "VN"})
 """Account and visit numbers stand in PID-3 too, and name a stay, not a person."""
 
@@ -186,7 +194,9 @@ def results(message: Message, person: Identifier) -> Iterator[Result]:
                 yield result(segment, obr, coding, message.header, person)
 
 
-def result(obx: Segment, obr: Segment | None, coding: tuple[str, str], header: Header, person: Identifier) -> Result:
+def result(
+    obx: Segment, obr: Segment | None, coding: tuple[str, str], header: Header, person: Identifier
+) -> Result:
     """One OBX. Its source identity is filler order, code, sub-id and time, so that a correction replaces it."""
     effective = fhir_time(obx, 14) or (fhir_time(obr, 7) if obr else None) or None
     order = (obr.value(3) or obr.value(2) or "") if obr else ""

@@ -81,7 +81,13 @@ class Delimiters:
         return "".join(out)
 
     def _sequence(self, name: str) -> str | None:
-        simple = {"F": self.field, "S": self.component, "R": self.repetition, "E": self.escape, "T": self.subcomponent}
+        simple = {
+            "F": self.field,
+            "S": self.component,
+            "R": self.repetition,
+            "E": self.escape,
+            "T": self.subcomponent,
+        }
         if name in simple:
             return simple[name]
         if name in ("H", "N"):
@@ -184,7 +190,9 @@ def decoded(data: bytes, default: str) -> str:
         declared = head.split(head[3])[17:18] if len(head) > 3 else []
         name = re.split(r"[~^]", declared[0])[0].strip().upper() if declared else ""
         if name not in CHARSETS:
-            raise Invalid(Problem("103", "character set is not known, and the bytes are not UTF-8", "MSH", 18)) from None
+            raise Invalid(
+                Problem("103", "character set is not known, and the bytes are not UTF-8", "MSH", 18)
+            ) from None
         return _decode(data, CHARSETS[name] or default, "bytes do not fit the character set")
 
 
@@ -214,7 +222,11 @@ def read(data: bytes, default_charset: str = "utf-8") -> Message:
     """The message in these bytes. Raises Invalid when there is no usable header."""
     text = decoded(data.strip(b"\x0b\x1c\r\n \t"), default_charset).strip("\ufeff\x0b\x1c\r\n \t")
     if text[:3] in ("FHS", "BHS"):
-        raise Invalid(Problem("207", "batch envelopes are not taken, send each message by itself", text[:3], reject=True))
+        raise Invalid(
+            Problem(
+                "207", "batch envelopes are not taken, send each message by itself", text[:3], reject=True
+            )
+        )
     if text[:3] != "MSH" or len(text) < 8:
         raise Invalid(Problem("100", "message does not begin with an MSH segment", "MSH", reject=True))
     separator = text[3]

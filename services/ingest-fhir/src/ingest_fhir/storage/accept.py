@@ -61,7 +61,13 @@ class Intake:
 
     async def _answers(self, pg: Any, items: Sequence[Item]) -> Known:
         keys = {item.key for item in items if isinstance(item, Submission) and item.key}
-        keys |= {self.existence(r) for item in items if isinstance(item, Submission) for r in item.reports if r.unless}
+        keys |= {
+            self.existence(r)
+            for item in items
+            if isinstance(item, Submission)
+            for r in item.reports
+            if r.unless
+        }
         if not keys:
             return {}
         rows = await (await pg.execute(ANSWERS, [list(keys)])).fetchall()
@@ -112,7 +118,10 @@ class _Batch:
             if self._tx.erased.intersection(theirs):
                 self._outcomes[id(submission)] = Erased()
                 continue
-            filed = [self._report(submission, report, patient, before) for report, patient in zip(submission.reports, theirs, strict=True)]
+            filed = [
+                self._report(submission, report, patient, before)
+                for report, patient in zip(submission.reports, theirs, strict=True)
+            ]
             self._tx.actor = submission.by
             for patient in dict.fromkeys(theirs):
                 self._tx.audit(submission.action, patient, traceparent=submission.traceparent)
@@ -121,13 +130,24 @@ class _Batch:
             if submission.key:
                 self.given[submission.key] = (submission.request_hash, answer)
 
-    def _report(self, submission: Submission, report: Report, patient: UUID, before: dict[bytes, UUID]) -> Filed:
+    def _report(
+        self, submission: Submission, report: Report, patient: UUID, before: dict[bytes, UUID]
+    ) -> Filed:
         exists = self._intake.existence(report)
         if found := self._existing(report, exists, before):
             return found
         message_id = new_id()
-        self._keep(message_id, patient, report.kind, report.source, report.raw, self._tx.seal(patient, SEALED, report.raw))
-        origin = Origin(patient, report.source, message_id, partial(_source_id, self._intake._index, report.source))
+        self._keep(
+            message_id,
+            patient,
+            report.kind,
+            report.source,
+            report.raw,
+            self._tx.seal(patient, SEALED, report.raw),
+        )
+        origin = Origin(
+            patient, report.source, message_id, partial(_source_id, self._intake._index, report.source)
+        )
         for statement in report.statements:
             self._tx.emit(statement.event(origin), submission.traceparent)
         filed = Filed(report.kind, patient if report.kind == "Patient" else message_id, patient)
@@ -151,16 +171,28 @@ class _Batch:
         self._keep(new_id(), None, item.kind, item.source, item.raw, sealed, item.problem)
 
     def _keep(
-        self, id_: UUID, patient: UUID | None, kind: str, source: str, raw: bytes, sealed: bytes, problem: str | None = None
+        self,
+        id_: UUID,
+        patient: UUID | None,
+        kind: str,
+        source: str,
+        raw: bytes,
+        sealed: bytes,
+        problem: str | None = None,
     ) -> None:
-        self._raw.append((id_, patient, kind, source, self._tx.now, hashlib.sha256(raw).digest(), sealed, problem))
+        self._raw.append(
+            (id_, patient, kind, source, self._tx.now, hashlib.sha256(raw).digest(), sealed, problem)
+        )
 
     async def write(self) -> None:
         """Write the gathered rows. A key that another batch has just taken is refused, and the item tried again alone."""
         if self._raw:
             await self._tx.pg.execute(ADD_RAW, columns(self._raw, 8))
         if self.given:
-            rows = [(key, request, answer.status, _packed(answer)) for key, (request, answer) in sorted(self.given.items())]
+            rows = [
+                (key, request, answer.status, _packed(answer))
+                for key, (request, answer) in sorted(self.given.items())
+            ]
             await self._tx.pg.execute(ADD_ANSWERS, columns(rows, 4))
 
 

@@ -8,17 +8,16 @@ from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from phi_common.decision import Decision, TimePassed
-from phi_common.events.care_gap import GapClosed, GapOpened
-from phi_common.events.consent import Channel, Permission, PreferenceChanged
-from phi_common.events.outreach import Suppression
-from phi_common.events.patients import ContactChanged, ProfileChanged, Use
-
 from outreach.domain.channels import resumed, withdraw, withdraw_all
 from outreach.domain.hours import within_day
 from outreach.domain.outcomes import settle
 from outreach.domain.state import Contact, Conversation, Preference, Sequence, Status, pending
 from outreach.domain.steps import hold, in_turn, step
+from phi_common.decision import Decision, TimePassed
+from phi_common.events.care_gap import GapClosed, GapOpened
+from phi_common.events.consent import Channel, Permission, PreferenceChanged
+from phi_common.events.outreach import Suppression
+from phi_common.events.patients import ContactChanged, ProfileChanged, Use
 
 
 def open_gap(state: Conversation, event: GapOpened, now: datetime) -> Decision[Conversation]:
@@ -61,7 +60,9 @@ def change_profile(state: Conversation, event: ProfileChanged, now: datetime) ->
         return Decision(resumed(state, now))
     state = withdraw_all(state, Suppression.DECEASED)
     waiting = [s for s in state.running() if not pending(s)]
-    return in_turn(state, [lambda c, s=s: hold(c, event.patient_id, s, Suppression.DECEASED, now) for s in waiting])
+    return in_turn(
+        state, [lambda c, s=s: hold(c, event.patient_id, s, Suppression.DECEASED, now) for s in waiting]
+    )
 
 
 def change_preference(state: Conversation, event: PreferenceChanged, now: datetime) -> Decision[Conversation]:
@@ -70,7 +71,8 @@ def change_preference(state: Conversation, event: PreferenceChanged, now: dateti
     if known and known.version >= event.version:
         return Decision(state)
     said = {
-        channel: replace(p, preferred=p.preferred and not event.preferred) for channel, p in state.preferences.items()
+        channel: replace(p, preferred=p.preferred and not event.preferred)
+        for channel, p in state.preferences.items()
     }
     said[event.channel] = Preference(event.permission, event.preferred, event.version)
     state = replace(state, preferences=said)

@@ -3,11 +3,10 @@
 from dataclasses import replace
 from datetime import datetime
 
-from phi_common.events.consent import Channel, Permission
-from phi_common.events.outreach import Suppression
-
 from outreach.domain.hours import within_day
 from outreach.domain.state import ATTEMPTS, Conversation, Sequence, Status, pending
+from phi_common.events.consent import Channel, Permission
+from phi_common.events.outreach import Suppression
 
 CHANNELS = (Channel.PORTAL, Channel.SMS)
 """What the gate can serve, in the order of choice where the person named no preferred one."""

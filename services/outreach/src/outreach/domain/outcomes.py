@@ -4,12 +4,11 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
+from outreach.domain.state import Attempt, Conversation, Outcome, Result, Sequence
+from outreach.domain.steps import held, suppressed
 from phi_common.decision import Decision
 from phi_common.events import Event
 from phi_common.events.outreach import Failure, MessageDelivered, MessageFailed, MessageSent, Suppression
-
-from outreach.domain.state import Attempt, Conversation, Outcome, Result, Sequence
-from outreach.domain.steps import held, suppressed
 
 
 def settle(state: Conversation, patient: UUID, outcome: Outcome, now: datetime) -> Decision[Conversation]:
@@ -18,7 +17,11 @@ def settle(state: Conversation, patient: UUID, outcome: Outcome, now: datetime) 
     state = replace(state, desk=desk)
     sequence = state.sequences.get(outcome.gap_id)
     number, attempt = next(
-        ((n, a) for n, a in enumerate(sequence.attempts if sequence else (), 1) if a.message_id == outcome.message_id),
+        (
+            (n, a)
+            for n, a in enumerate(sequence.attempts if sequence else (), 1)
+            if a.message_id == outcome.message_id
+        ),
         (0, None),
     )
     if sequence is None or attempt is None:
@@ -30,7 +33,9 @@ def settle(state: Conversation, patient: UUID, outcome: Outcome, now: datetime) 
 
 
 def _with(sequence: Sequence, number: int, result: Result) -> Sequence:
-    attempts = tuple(replace(a, result=result) if n == number else a for n, a in enumerate(sequence.attempts, 1))
+    attempts = tuple(
+        replace(a, result=result) if n == number else a for n, a in enumerate(sequence.attempts, 1)
+    )
     return replace(sequence, attempts=attempts)
 
 

@@ -5,16 +5,6 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
-from phi_common.decision import Decision
-from phi_common.events.consent import Channel
-from phi_common.events.outreach import (
-    CoordinatorReviewRequested,
-    OutreachScheduled,
-    OutreachSuppressed,
-    ReviewReason,
-    Suppression,
-)
-
 from outreach.domain.channels import choose
 from outreach.domain.hours import after_wait, end_of_day, within_day
 from outreach.domain.state import (
@@ -26,6 +16,15 @@ from outreach.domain.state import (
     Sequence,
     Status,
     message_id,
+)
+from phi_common.decision import Decision
+from phi_common.events.consent import Channel
+from phi_common.events.outreach import (
+    CoordinatorReviewRequested,
+    OutreachScheduled,
+    OutreachSuppressed,
+    ReviewReason,
+    Suppression,
 )
 
 Step = Callable[[Conversation], Decision[Conversation]]

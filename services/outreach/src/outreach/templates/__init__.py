@@ -11,10 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phi_common.events import Class
-from phi_common.events.consent import Channel
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from outreach.templates.guard import says_too_much
+from phi_common.events import Class
+from phi_common.events.consent import Channel
 
 if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment
@@ -26,6 +27,14 @@ PACKAGED = Path(__file__).with_name("texts.toml")
 
 Texts = Mapping[str, str]
 """By language."""
+
+
+class TemplateSettings(BaseSettings):
+    """`OUTREACH_TEMPLATES_FILE` replaces the packaged texts."""
+
+    model_config = SettingsConfigDict(env_prefix="OUTREACH_TEMPLATES_")
+
+    file: Path = PACKAGED
 
 
 class BadTemplates(ValueError):
@@ -68,7 +77,12 @@ class Library:
 
 
 @cache
-def library(path: Path = PACKAGED) -> Library:
+def library() -> Library:
+    """The deployment's texts."""
+    return load(TemplateSettings().file)
+
+
+def load(path: Path) -> Library:
     """The texts of a file; `BadTemplates` if they could disclose too much or lack a language."""
     raw = tomllib.loads(path.read_text(encoding="utf-8"))
     slots = {name: Class(value) for name, value in raw["slots"].items()}
@@ -113,7 +127,7 @@ def _jinja() -> "SandboxedEnvironment":
     from jinja2 import StrictUndefined
     from jinja2.sandbox import SandboxedEnvironment
 
-    return SandboxedEnvironment(undefined=StrictUndefined, autoescape=False)  # noqa: S701  plain text, never HTML
+    return SandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
 
 
 def _render(text: str, slots: Mapping[str, str]) -> str:

@@ -5,24 +5,31 @@ import unicodedata
 
 # Stems, without accents; a word that begins with one is blocked. English and Spanish.
 STEMS = """
-diabet prediabet hba1c a1c glucos insulin metformin ozempic semaglutid hyperglyc hypoglyc
-mammo mamogr breast mama pap cervic cervix colon colorect colorrect colposcop prostat psa biops tumor cancer oncolog carcino
-chemo quimio hiv vih aids sida hepatit std sti syphilis sifilis chlamyd clamid gonorr herpes
-pregnan embaraz prenatal postpartum obstetr ginecolog gynecolog fertil contracept anticoncept abort miscarr
-depress depresi anxiety ansiedad bipolar schizo esquizo psychiat psiquiat psycholog psicolog suicid ptsd adhd tdah phq gad
-alcohol opioid naloxon methadon metadona buprenorph substance adicc addict overdos sobredos rehab
-hypertens hipertens cholesterol colesterol statin estatin cardiac cardiol cardiovas stroke
-asthma asma copd epoc kidney renal nephro nefro dialys dialis thyroid tiroid anemi epilep seizure convuls dementia demencia
-alzheimer parkinson arthrit artrit osteopor sickle diagnos prescri receta medication medicament dose dosis
-immuniz vacun vaccin tetan influenza retinopath retinopat obes bmi
+diabet prediabet hba1c glucos insulin metformin ozempic semaglutid hyperglyc hypoglyc
+mammogra mamogra cervical cervix colonosc colorect colorrect colposcop prostat biops tumor tumour cancer oncolog carcino
+chemother quimio hepatit syphili sifili chlamyd clamid gonorr herpes
+pregnan embaraz prenatal postpartum obstetr ginecolog gynecolog gynaecolog fertil contracept anticoncept abort miscarr
+depress depresi anxiety ansiedad bipolar schizo esquizo psychiat psiquiat psycholog psicolog suicid
+alcohol opioid naloxon methadon metadona buprenorph addict adicci overdos sobredos
+hypertens hipertens cholesterol colesterol cardiac cardiol cardiovas
+asthma asmatic kidney renal nephro nefro dialys dialis thyroid tiroid anemi epilep convuls dementia demencia
+alzheimer parkinson arthrit artrit osteopor diagnos prescri medication medicament medicacion
+immuniz inmuniz vacun vaccin influenza retinopat obes
+"""
+WORDS = """
+a1c hiv vih aids sida std sti pap psa ptsd adhd tdah phq gad dxa copd epoc bmi stroke asthma asma breast breasts mama mamas
+colon seizure seizures statin statins estatina rehab tetanus sickle dose doses dosis receta recetas smoking tobacco tabaco
 """
 PHRASES = """
-blood pressure|presion arterial|blood sugar|azucar en (la )?sangre|eye exam|foot exam|heart (failure|attack|disease)
-mental health|salud mental|test results?|lab results?|resultados?|lab test|blood test|analisis|smoking|tobacco|tabaco
+blood pressure|presion arterial|blood (sugar|test|work)|azucar en (la )?sangre|eye exam|foot exam
+heart (failure|attack|disease)|mental health|salud mental|(test|lab) (results?|tests?)|resultados?|analisis
 """
-BLOCKED = re.compile(
-    rf"\b(?:(?:{'|'.join(STEMS.split())})\w*|(?:{'|'.join(PHRASES.split(chr(10))[1:-1])})\b)", re.IGNORECASE
+_CHOICES = (
+    rf"(?:{'|'.join(STEMS.split())})\w*",
+    rf"(?:{'|'.join(WORDS.split())})\b",
+    rf"(?:{'|'.join(PHRASES.split(chr(10))[1:-1])})\b",
 )
+BLOCKED = re.compile(rf"\b(?:{'|'.join(_CHOICES)})", re.IGNORECASE)
 
 
 def says_too_much(text: str) -> bool:

@@ -1,0 +1,81 @@
+"""Relay, Kafka and consumer together: all there, once, in order per key; also when the relay is cut short."""
+
+import asyncio
+from datetime import date
+from uuid import uuid4
+
+import pytest
+
+from phi_common.eventing.broker import Consumer
+from phi_common.eventing.outbox import Relay
+from phi_common.events.care_gap import GapOpened
+
+
+@pytest.fixture
+async def writer(start_toy, clock, tmp_path):
+    found = await start_toy("care-gap-engine", "toy_writer", clock, tmp_path, local_keys=False)
+    yield found
+    await found.db.engine.dispose()
+    found.vault.close()
+
+
+@pytest.fixture
+async def reader(start_toy, clock, tmp_path):
+    found = await start_toy("outreach", "toy_reader", clock, tmp_path, local_keys=False)
+    yield found
+    await found.db.engine.dispose()
+    found.vault.close()
+
+
+async def write(writer, patients, rounds):
+    for i in range(rounds):
+        async with writer.transaction("test") as tx:
+            await tx.lock(patients)
+            for patient in patients:
+                tx.emit(GapOpened(patient_id=patient, gap_id=uuid4(), rule=str(i), rule_version="1", due=date(2026, 1, 1)))
+
+
+async def until(check, seconds=30.0):
+    async with asyncio.timeout(seconds):
+        while not await check():
+            await asyncio.sleep(0.1)
+
+
+async def test_everything_arrives_once_and_in_order_though_the_relay_is_cut_short(writer, reader, ordered, tally):
+    patients = [uuid4() for _ in range(40)]
+    relay = Relay(writer.pg, await writer.kafka(), "/careloop/toy")
+    await write(writer, patients, 5)
+    plain = relay._send
+
+    async def sends_but_never_deletes(producer, rows):
+        await plain(producer, rows)
+        raise ConnectionError("cut between acknowledgement and delete")
+
+    relay._send = sends_but_never_deletes
+    first = asyncio.create_task(relay.run())
+    await asyncio.sleep(2)
+    relay._send = plain
+    await write(writer, patients, 5)
+
+    consumer = Consumer(await reader.kafka(), [ordered.topic], lambda records: ordered.handle(reader, records))
+    await consumer.start()
+    committing = asyncio.create_task(consumer.commit_for_ever())
+    expected = tuple(str(i) for i in range(10))
+
+    async def all_there():
+        return all([await tally(reader, p) == expected for p in patients])
+
+    async def committed():
+        return await consumer.caught_up(12)
+
+    try:
+        await until(all_there)
+        await until(committed)
+    finally:
+        for task in (first, committing):
+            task.cancel()
+        await asyncio.gather(first, committing, return_exceptions=True)
+        await consumer.stop()
+    async with reader.transaction("test") as tx:
+        assert (await (await tx.pg.execute("SELECT count(*) FROM inbox")).fetchone())[0] == 400
+        assert (await (await tx.pg.execute("SELECT count(*) FROM dead_letters")).fetchone())[0] == 0

@@ -1,0 +1,176 @@
+"""The wrapper on a real database: once, in order, and nothing lost whatever comes."""
+
+import asyncio
+from datetime import date
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from phi_common.crypto import Undecryptable
+from phi_common.eventing.consume import STOP_THE_LINE, LineStopped
+from phi_common.events.care_gap import ClosedBy, GapClosed, GapDueSoon, GapOpened
+from phi_common.testing import record
+
+
+def opened(patient: UUID, rule: str = "rule") -> GapOpened:
+    return GapOpened(patient_id=patient, gap_id=uuid4(), rule=rule, rule_version="1", due=date(2026, 1, 1))
+
+
+def closed(patient: UUID) -> GapClosed:
+    return GapClosed(
+        patient_id=patient, gap_id=uuid4(), rule="rule", rule_version="1", by=ClosedBy.EVIDENCE, on=date(2026, 1, 1)
+    )
+
+
+def letters(pg: Any) -> list[tuple[str, str]]:
+    return pg.execute("SELECT type, reason FROM dead_letters ORDER BY id").fetchall()
+
+
+async def test_an_event_takes_effect_once_however_often_it_comes(runtime, ordered, tally, pg):
+    patient = uuid4()
+    first = record(opened(patient, "a"))
+    await ordered.handle(runtime, [first, first])
+    await ordered.handle(runtime, [first, record(opened(patient, "b"))])
+    assert await tally(runtime, patient) == ("a", "b")
+    assert pg.execute("SELECT count(*) FROM audit WHERE action LIKE 'apply:%'").fetchone() == (2,)
+
+
+async def test_one_batch_keeps_order_per_key_and_mixes_keys(runtime, ordered, tally):
+    patients = [uuid4() for _ in range(5)]
+    await ordered.handle(runtime, [record(opened(p, f"{i}")) for i in range(20) for p in patients])
+    for patient in patients:
+        assert await tally(runtime, patient) == tuple(f"{i}" for i in range(20))
+
+
+async def test_a_decider_that_raises_parks_only_its_own_key(runtime, ordered, tally, pg):
+    bad, good = uuid4(), uuid4()
+    batch = [opened(bad, "a"), opened(bad, "raise"), opened(good, "x"), opened(bad, "b")]
+    await ordered.handle(runtime, [record(event) for event in batch])
+    await ordered.handle(runtime, [record(opened(bad, "c")), record(closed(bad))])
+    assert await tally(runtime, good) == ("x",)
+    assert await tally(runtime, bad) == ("a", "closed"), "an event that must not wait was applied all the same"
+    assert [reason for _, reason in letters(pg)] == ["ValueError", "Parked", "Parked"]
+
+
+async def test_facts_are_not_parked(runtime, unordered, tally, pg):
+    patient = uuid4()
+    await unordered.handle(runtime, [record(opened(patient, rule)) for rule in ("a", "raise", "b")])
+    assert await tally(runtime, patient) == ("a", "b")
+    assert letters(pg) == [("GapOpened.v1", "ValueError")]
+
+
+async def test_redrive_replays_what_was_parked_in_order(runtime, ordered, tally, pg, monkeypatch):
+    patient = uuid4()
+    await ordered.handle(runtime, [record(opened(patient, rule)) for rule in ("raise", "b", "c")])
+    mended = ordered.decide | {GapOpened: lambda s, e, n: _note(s, e)}
+    again = type(ordered)(ordered.topic, mended, ordered.load, ordered.save)
+    assert await again.redrive(runtime) == 3
+    assert await tally(runtime, patient) == ("raise", "b", "c")
+    assert letters(pg) == []
+    assert await again.redrive(runtime) == 0
+
+
+def _note(state: Any, event: GapOpened) -> Any:
+    from dataclasses import replace
+
+    from phi_common.decision import Decision
+
+    return Decision(replace(state, rules=(*state.rules, event.rule)))
+
+
+async def test_a_row_that_the_database_refuses_is_found_among_many(runtime, ordered, tally, pg):
+    patients = [uuid4() for _ in range(60)]
+    batch = [record(opened(p, "a")) for p in patients]
+    batch.insert(30, record(opened(patients[7], "refuse")))
+    await ordered.handle(runtime, batch)
+    assert letters(pg) == [("GapOpened.v1", "CheckViolation")]
+    assert {await tally(runtime, p) for p in patients} == {("a",)}
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (dict(body=b"{"), "ValidationError"),
+        (dict(body=b'{"patient_id": "00000000-0000-0000-0000-000000000001"}'), "ValidationError"),
+    ],
+)
+async def test_bytes_that_are_no_event_become_a_dead_letter(runtime, ordered, pg, broken, reason):
+    await ordered.handle(runtime, [record(opened(uuid4()), **broken)])
+    assert letters(pg) == [("GapOpened.v1", reason)]
+
+
+async def test_a_record_moved_to_another_key_does_not_open(runtime, ordered, pg):
+    from dataclasses import replace
+
+    sealed = record(opened(uuid4()))
+    await ordered.handle(runtime, [replace(sealed, key=str(uuid4()).encode())])
+    assert letters(pg) == [("GapOpened.v1", "Undecryptable")]
+
+
+async def test_a_type_that_is_not_ours_is_skipped(runtime, ordered, pg):
+    sealed = record(opened(uuid4()))
+    other = tuple((n, b"GapRenamed.v9" if n == "ce_type" else v) for n, v in sealed.headers)
+    from dataclasses import replace
+
+    await ordered.handle(runtime, [replace(sealed, headers=other)])
+    assert letters(pg) == []
+
+
+async def test_a_run_of_dead_letters_stops_the_line(runtime, unordered, pg):
+    with pytest.raises(LineStopped):
+        for _ in range(STOP_THE_LINE + 1):
+            await unordered.handle(runtime, [record(opened(uuid4(), "raise"))])
+    assert len(letters(pg)) == STOP_THE_LINE
+
+
+async def test_a_lost_connection_is_waited_out_in_place(runtime, ordered, tally, pg):
+    patient = uuid4()
+    kills = iter([True, True, False])
+    plain = ordered.load
+
+    async def load(tx: Any, ids: Any) -> Any:
+        if next(kills):
+            (pid,) = await (await tx.pg.execute("SELECT pg_backend_pid()")).fetchone()
+            pg.execute("SELECT pg_terminate_backend(%s)", [pid])
+            await asyncio.sleep(0.05)
+        return await plain(tx, ids)
+
+    fragile = type(ordered)(ordered.topic, ordered.decide, load, ordered.save)
+    await fragile.handle(runtime, [record(opened(patient, "a"))])
+    assert await tally(runtime, patient) == ("a",)
+    assert runtime.troubles == {}
+
+
+async def test_events_that_follow_carry_the_cause_and_a_rising_sequence(runtime, ordered, pg):
+    patient = uuid4()
+    soon = GapDueSoon(patient_id=patient, gap_id=uuid4(), rule="r", rule_version="1", due=date(2026, 1, 1))
+    cause = record(soon)
+    await ordered.handle(runtime, [cause, record(soon)])
+    await ordered.handle(runtime, [record(soon)])
+    rows = pg.execute("SELECT traceparent, sequence FROM outbox ORDER BY id").fetchall()
+    assert rows[0][0] == dict(cause.headers)["traceparent"].decode()
+    assert [s for _, s in rows] == sorted({s for _, s in rows})
+
+
+async def test_after_shredding_nothing_opens_and_nothing_is_stored(runtime, ordered, tally, pg):
+    patient = uuid4()
+    await ordered.handle(runtime, [record(opened(patient, "a"))])
+    async with runtime.transaction("privacy-officer") as tx:
+        await tx.shred(patient)
+    with pytest.raises(Undecryptable):
+        await tally(runtime, patient)
+    await ordered.handle(runtime, [record(opened(patient, "b"))])
+    assert pg.execute("SELECT count(*) FROM patient_keys").fetchone() == (0,)
+    assert pg.execute("SELECT seen FROM tallies").fetchone() == (1,)
+
+
+async def test_nothing_readable_is_at_rest(runtime, ordered, pg):
+    patient = uuid4()
+    await ordered.handle(runtime, [record(opened(patient, "canary-of-the-rule")), record(opened(patient, "raise"))])
+    for table in ("tallies", "dead_letters", "audit", "inbox", "outbox", "subjects"):
+        for (row,) in pg.execute(f"SELECT x::text FROM {table} x").fetchall():
+            assert "canary" not in row
+            assert b"canary".hex() not in row
+    assert isinstance(pg, psycopg.Connection)

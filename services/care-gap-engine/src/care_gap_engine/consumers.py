@@ -1,0 +1,34 @@
+"""Which decider handles which event, and the sweep of instants that have come."""
+
+from care_gap_engine import packs, storage
+from care_gap_engine.domain.decide import Protocols
+from phi_common import topics
+from phi_common.decision import DeadLettered, TimePassed
+from phi_common.eventing.consume import Sweep, subscribe
+from phi_common.events.clinical import ConditionRecorded, ObservationReceived
+from phi_common.events.patients import ProfileChanged
+
+PROTOCOLS = Protocols(packs.shipped())
+
+facts = subscribe(
+    topics.CLINICAL_FACTS,
+    decide={
+        ObservationReceived: PROTOCOLS.observe,
+        ConditionRecorded: PROTOCOLS.diagnose,
+        TimePassed: PROTOCOLS.pass_time,
+        DeadLettered: PROTOCOLS.doubt,
+    },
+    load=storage.load_charts,
+    save=storage.save_charts,
+    ordered=False,
+)
+
+profiles = subscribe(
+    topics.PROFILE_PATIENTS,
+    decide={ProfileChanged: PROTOCOLS.change_profile},
+    load=storage.load_charts,
+    save=storage.save_charts,
+    despite_parking=lambda event: event.deceased,
+)
+
+sweep = Sweep(facts, storage.due_charts, next_due=storage.next_due)

@@ -1,0 +1,219 @@
+"""Preferences for patients and staff, permits for the egress gate, and replies by text from the provider."""
+
+import hmac
+import time
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Request
+from fastapi.responses import JSONResponse
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from consent import consumers
+from consent.domain.permits import Outcome, Refusal
+from consent.domain.preferences import ADDRESSED, Allow, Block, Preferences
+from consent.domain.replies import read_reply
+from consent.drain import effective_within
+from consent.storage import addresses, permits
+from consent.storage.preferences import load
+from phi_common.auth import Principal, requires
+from phi_common.db import Tx
+from phi_common.decision import Refused
+from phi_common.events.consent import Channel
+from phi_common.problem import Problem
+from phi_common.runtime import Runtime
+
+CONSENT_READ = "consent:read"
+CONSENT_WRITE = "consent:write"
+PERMITS_GRANT = "permits:grant"
+
+EFFECTIVE_SECONDS = 2.0
+SIGNATURE_SECONDS = 300
+PROVIDER = "provider:sms"
+
+router = APIRouter()
+
+
+class Change(BaseModel):
+    """What a person says about one channel, and how we know."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    permission: Literal["allowed", "blocked"]
+    preferred: bool = False
+    wording: str = Field("", max_length=200)
+    """Id of the text that was agreed to."""
+    evidence: str = Field("", max_length=2000)
+    """Where the agreement is kept, or the reason of a block."""
+    obtained_at: AwareDatetime | None = None
+    """When the person agreed, if it was not just now."""
+
+
+class PermitRequest(BaseModel):
+    """One message, to one person under all ids known for them."""
+
+    message_id: UUID
+    patient_ids: Annotated[list[UUID], Field(min_length=1, max_length=50)]
+    channel: Channel
+    address: Annotated[str | None, Field(max_length=320)] = None
+    purpose: Annotated[str, Field(min_length=1, max_length=40)]
+
+
+class Closing(BaseModel):
+    """What became of a permit."""
+
+    outcome: Outcome
+
+
+class Inbound(BaseModel):
+    """A text that the provider received for us."""
+
+    id: Annotated[str, Field(min_length=1, max_length=200)]
+    sender: Annotated[str, Field(alias="from", min_length=1, max_length=40)]
+    text: Annotated[str, Field(max_length=4000)] = ""
+
+
+@router.put("/patients/{patient_id}/preferences/{channel}")
+async def change_preference(
+    patient_id: UUID,
+    channel: Channel,
+    change: Change,
+    request: Request,
+    principal: Annotated[Principal, Depends(requires(CONSENT_WRITE))],
+    idempotency_key: Annotated[str, Header(min_length=1, max_length=200)],
+) -> JSONResponse:
+    """Open or close a channel. A block answers 200 once effective, 202 while a message may be on its way."""
+    principal.require_patient(patient_id)
+    if channel is Channel.OTHER:
+        raise Problem(422, "Unknown channel")
+    runtime: Runtime = request.app.state.runtime
+
+    async def work(tx: Tx) -> tuple[int, dict[str, Any]]:
+        by = principal.subject
+        if change.permission == "blocked":
+            await consumers.preferences.within(
+                tx, [Block(patient_id, channel, by, change.evidence or change.wording)]
+            )
+            return 202, {"state": "pending", "optout": str(await permits.opt_out(tx, channel, [patient_id]))}
+        agreed = Allow(
+            patient_id, channel, by, change.wording, change.evidence, change.obtained_at, change.preferred
+        )
+        await consumers.preferences.within(tx, [agreed])
+        await addresses.lift(tx, channel, patient_id)
+        return 200, {"state": "effective"}
+
+    what = request.url.path.encode() + b"\n" + await request.body()
+    try:
+        status, answer = await runtime.idempotent(principal, idempotency_key, what, work)
+    except Refused as refused:
+        raise Problem(422, "Refused", refused.reason) from None
+    if status == 202 and await effective_within(runtime, UUID(answer["optout"]), EFFECTIVE_SECONDS):
+        status, answer = 200, answer | {"state": "effective"}
+    return JSONResponse(answer, status)
+
+
+@router.get("/patients/{patient_id}/preferences")
+async def read_preferences(
+    patient_id: UUID, request: Request, principal: Annotated[Principal, Depends(requires(CONSENT_READ))]
+) -> dict[str, Any]:
+    """What a person allows and forbids, and on what evidence."""
+    async with request.app.state.runtime.reading(principal, CONSENT_READ, [patient_id]) as tx:
+        state = (await load(tx, [patient_id]))[patient_id]
+    return _shown(state)
+
+
+@router.post("/permits", status_code=201)
+async def grant_permit(
+    asked: PermitRequest, request: Request, principal: Annotated[Principal, Depends(requires(PERMITS_GRANT))]
+) -> dict[str, Any]:
+    """Leave to send one message now, or 403 with the reason. The caller's stopwatch starts before it asks."""
+    runtime: Runtime = request.app.state.runtime
+    kind = ADDRESSED.get(asked.channel)
+    address = addresses.normal(kind, asked.address) if kind and asked.address else None
+    digest = runtime.index.digest(kind, address) if kind and address else None
+    wanted = permits.Request(asked.message_id, tuple(asked.patient_ids), asked.channel, digest, asked.purpose)
+    async with runtime.transaction(principal.subject) as tx:
+        answer = await permits.grant(tx, wanted)
+    if isinstance(answer, Refusal):
+        status = 409 if answer is Refusal.ALREADY_GRANTED else 403
+        raise Problem(status, "No permit", answer.value, reason=answer.value)
+    return {"id": str(answer.id), "expires_in_ms": permits.TTL_MS}
+
+
+@router.post("/permits/{permit_id}/close")
+async def close_permit(
+    permit_id: UUID,
+    closing: Closing,
+    request: Request,
+    principal: Annotated[Principal, Depends(requires(PERMITS_GRANT))],
+) -> dict[str, str]:
+    """Report what became of a permit, so that an opt-out need not wait for its time to run out."""
+    async with request.app.state.runtime.transaction(principal.subject) as tx:
+        if not await permits.close(tx, permit_id, closing.outcome):
+            raise Problem(409, "Unknown permit, or another outcome is on record")
+    return {"state": "closed"}
+
+
+@router.post("/webhooks/sms/inbound")
+async def receive_text(request: Request) -> dict[str, str]:
+    """Take a reply by text. Signed by the provider; the answer never tells whether we know the number."""
+    body = await request.body()
+    await _verify(request, body)
+    try:
+        inbound = Inbound.model_validate_json(body)
+    except ValidationError:
+        raise Problem(422, "Request is not valid") from None
+    await _take(request.app.state.runtime, inbound)
+    return {"state": "received"}
+
+
+async def _take(runtime: Runtime, inbound: Inbound) -> None:
+    """Block what has to be blocked, durably, before the provider is answered; the drain follows by itself."""
+    reply = read_reply(inbound.text)
+    digest = addresses.digest_of(runtime.index, "phone", inbound.sender)
+    async with runtime.transaction(PROVIDER) as tx:
+        if not await permits.receive(tx, inbound.id, reply.value, flagged=reply.flagged):
+            return
+        tx.audit("reply:" + reply.value, None)
+        if not reply.blocks:
+            return
+        patients = await addresses.patients_at(tx, digest)
+        await tx.lock(patients)
+        patients = [patient for patient in patients if patient not in tx.erased]
+        if patients:
+            said = [Block(patient, Channel.SMS, PROVIDER, reply.value) for patient in patients]
+            await consumers.preferences.within(tx, said)
+        await addresses.block(tx, Channel.SMS, digest)
+        await permits.opt_out(tx, Channel.SMS, patients, digest, inbound.id)
+
+
+async def _verify(request: Request, body: bytes) -> None:
+    """401 unless the provider signed this body within the last minutes of real time."""
+    state = request.app.state
+    if not hasattr(state, "webhook_secret"):
+        state.webhook_secret = (await state.runtime.vault.secret("webhook/sms"))["secret"].encode()
+    stamp, given = (request.headers.get(name, "") for name in ("x-timestamp", "x-signature"))
+    fresh = stamp.isascii() and stamp.isdecimal() and abs(time.time() - int(stamp)) <= SIGNATURE_SECONDS
+    wanted = hmac.new(state.webhook_secret, stamp.encode() + b"." + body, "sha256").hexdigest()
+    if not fresh or not hmac.compare_digest(wanted.encode(), given.encode()):
+        raise Problem(401, "Signature is not valid")
+
+
+def _shown(state: Preferences) -> dict[str, Any]:
+    return {
+        "version": state.version,
+        "deceased": state.deceased,
+        "preferred": state.preferred and state.preferred.value,
+        "channels": {
+            channel.value: {
+                "permission": (state.permission(channel) or rule.permission).value,
+                "version": rule.version,
+                "since": rule.since.isoformat(),
+                "by": rule.evidence.by,
+                "obtained_at": rule.evidence.at.isoformat(),
+                "wording": rule.evidence.wording,
+                "evidence": rule.evidence.reference,
+            }
+            for channel, rule in state.rules.items()
+        },
+    }

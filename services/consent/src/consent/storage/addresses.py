@@ -1,0 +1,58 @@
+"""Addresses as blind digests: whose they are, and whether they may still be used."""
+
+from uuid import UUID
+
+import phonenumbers
+
+from phi_common.crypto import BlindIndex
+from phi_common.db import Tx
+from phi_common.events.consent import Channel
+
+HOME_REGION = "US"
+
+PATIENTS = "SELECT DISTINCT patient_id FROM addresses WHERE digest = %b ORDER BY patient_id"
+BLOCK = """
+INSERT INTO address_blocks (channel, digest, blocked, version) VALUES (%s, %b, true, 1)
+ON CONFLICT (channel, digest) DO UPDATE SET blocked = true, version = address_blocks.version + 1
+"""
+LIFT = """
+WITH own AS (
+    SELECT b.digest FROM address_blocks b
+    WHERE b.channel = %s AND b.blocked AND b.digest IN (SELECT digest FROM addresses WHERE patient_id = %b)
+    ORDER BY b.digest FOR UPDATE
+)
+UPDATE address_blocks b SET blocked = false, version = version + 1
+FROM own WHERE b.channel = %s AND b.digest = own.digest
+"""
+
+
+def normal(kind: str, value: str) -> str | None:
+    """The one way to write an address; None when nothing could be sent there."""
+    if kind != "phone":
+        return value.strip().casefold() if "@" in value else None
+    try:
+        number = phonenumbers.parse(value, HOME_REGION)
+    except phonenumbers.NumberParseException:
+        return None
+    possible = phonenumbers.is_possible_number(number)
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164) if possible else None
+
+
+def digest_of(index: BlindIndex, kind: str, value: str) -> bytes:
+    """What an address is looked up by; one without a normal form, as a short code, stands for itself."""
+    return index.digest(kind, normal(kind, value) or value.strip())
+
+
+async def patients_at(tx: Tx, digest: bytes) -> list[UUID]:
+    """Everybody on record with this address: a STOP from a shared phone is a STOP for all of them."""
+    return [patient for (patient,) in await (await tx.pg.execute(PATIENTS, [digest])).fetchall()]
+
+
+async def block(tx: Tx, channel: Channel, digest: bytes) -> None:
+    """No more messages to this address, whoever has it. Waits for permits that are just being granted."""
+    await tx.pg.execute(BLOCK, [channel.value, digest])
+
+
+async def lift(tx: Tx, channel: Channel, patient_id: UUID) -> None:
+    """New consent opens the person's own addresses again; others at the same number keep their own block."""
+    await tx.pg.execute(LIFT, [channel.value, patient_id, channel.value])

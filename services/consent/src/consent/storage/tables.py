@@ -1,0 +1,105 @@
+"""The tables of consent.
+
+Rows are locked in one order everywhere: subjects, people, preferences, addresses; each in ascending order.
+"""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, UUID
+
+from phi_common.db import NAMING
+from phi_common.eventing.tables import plumbing
+
+INSTANT = sa.DateTime(timezone=True)
+REAL_NOW = sa.text("clock_timestamp()")
+
+metadata = sa.MetaData(naming_convention=NAMING)
+plumbing(metadata)
+
+people = sa.Table(
+    "people",
+    metadata,
+    sa.Column("patient_id", UUID, primary_key=True),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("deceased", sa.Boolean, nullable=False),
+    sa.Column("preferred", sa.Text),
+)
+preferences = sa.Table(
+    "preferences",
+    metadata,
+    sa.Column("patient_id", UUID, primary_key=True),
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("permission", sa.Text, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("since", INSTANT, nullable=False),
+    comment="What holds now. No row means no.",
+)
+consents = sa.Table(
+    "consents",
+    metadata,
+    sa.Column("patient_id", UUID, primary_key=True),
+    sa.Column("version", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("permission", sa.Text, nullable=False),
+    sa.Column("since", INSTANT, nullable=False),
+    sa.Column("evidence", BYTEA, nullable=False),
+    comment="Everything a person ever allowed or forbade, with sealed evidence; only added to.",
+)
+addresses = sa.Table(
+    "addresses",
+    metadata,
+    sa.Column("patient_id", UUID, primary_key=True),
+    sa.Column("digest", BYTEA, primary_key=True),
+    sa.Index(None, "digest"),
+    comment="Who can be reached where, as blind digests.",
+)
+address_blocks = sa.Table(
+    "address_blocks",
+    metadata,
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("digest", BYTEA, primary_key=True),
+    sa.Column("blocked", sa.Boolean, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    comment="A row for each address ever seen, so that permits and opt-outs have something to lock.",
+)
+permits = sa.Table(
+    "permits",
+    metadata,
+    sa.Column("id", UUID, primary_key=True),
+    sa.Column("message_id", UUID, nullable=False),
+    sa.Column("patient_ids", ARRAY(UUID), nullable=False),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("digest", BYTEA),
+    sa.Column("purpose", sa.Text, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("issued_at", INSTANT, nullable=False, server_default=REAL_NOW),
+    sa.Column("expires_at", INSTANT, nullable=False, index=True),
+    sa.Column("closed_at", INSTANT),
+    sa.Column("outcome", sa.Text),
+    sa.Index(
+        "uq_permits_message_id",
+        "message_id",
+        unique=True,
+        postgresql_where=sa.text("outcome IS DISTINCT FROM 'not-sent'"),
+    ),
+)
+optouts = sa.Table(
+    "optouts",
+    metadata,
+    sa.Column("id", UUID, primary_key=True),
+    sa.Column("provider_id", sa.Text, unique=True),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("digest", BYTEA),
+    sa.Column("patient_ids", ARRAY(UUID), nullable=False),
+    sa.Column("committed_at", INSTANT, nullable=False, server_default=REAL_NOW),
+    sa.Column("effective_at", INSTANT),
+    sa.Index("ix_optouts_pending", "committed_at", postgresql_where=sa.text("effective_at IS NULL")),
+)
+replies = sa.Table(
+    "replies",
+    metadata,
+    sa.Column("provider_id", sa.Text, primary_key=True),
+    sa.Column("reply", sa.Text, nullable=False),
+    sa.Column("flagged", sa.Boolean, nullable=False),
+    sa.Column("received_at", INSTANT, nullable=False, server_default=REAL_NOW),
+    comment="Each text received, by the provider's id; the words are not kept.",
+)

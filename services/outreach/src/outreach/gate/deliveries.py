@@ -1,0 +1,128 @@
+"""The gate's part of the deliveries: claiming them, and recording what became of them."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from phi_common.db import Tx
+from phi_common.events.consent import Channel
+
+CLAIM = """
+UPDATE deliveries SET state = 'attempting', attempted_at = clock_timestamp()
+WHERE message_id IN (SELECT message_id FROM deliveries WHERE state = 'ready' AND due <= %(now)s
+                     ORDER BY due LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+RETURNING message_id, patient_id, channel, sealed
+"""
+EXPIRE = """
+UPDATE deliveries SET state = 'failed', reason = 'expired', at = %(now)s, news = true
+WHERE message_id IN (SELECT message_id FROM deliveries WHERE state = 'ready' AND send_by <= %(now)s
+                     LIMIT 500 FOR UPDATE SKIP LOCKED)
+"""
+LOSE = """
+UPDATE deliveries SET state = CASE channel WHEN 'portal' THEN 'ready' ELSE 'unknown' END
+WHERE message_id IN (SELECT message_id FROM deliveries
+                     WHERE state = 'attempting' AND attempted_at < clock_timestamp() - make_interval(secs => %(seconds)s)
+                     FOR UPDATE SKIP LOCKED)
+"""
+UNRESOLVED = """
+SELECT message_id, patient_id, attempted_at < clock_timestamp() - interval '24 hours' FROM deliveries
+WHERE state = 'unknown' AND NOT news AND reason IS NULL
+  AND attempted_at < clock_timestamp() - make_interval(secs => %s) ORDER BY attempted_at LIMIT 50
+"""
+FINISH = """
+UPDATE deliveries SET state = %(state)s, reason = %(reason)s, permit_id = coalesce(%(permit_id)s, permit_id),
+                      provider_id = %(provider_id)s, at = %(at)s, news = news OR %(news)s
+WHERE message_id = %(message_id)s AND state = %(from_state)s
+"""
+PERMIT = "UPDATE deliveries SET permit_id = %s WHERE message_id = %s AND state = 'attempting'"
+PUT_BACK = (
+    "UPDATE deliveries SET state = 'ready', permit_id = NULL WHERE message_id = %s AND state = 'attempting'"
+)
+TO_PORTAL = """
+INSERT INTO portal_messages (id, patient_id, sealed, at) VALUES (%s, %s, %s, %s) ON CONFLICT (id) DO NOTHING
+"""
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """One message that this gate alone may send now."""
+
+    message_id: UUID
+    patient_id: UUID
+    channel: Channel
+    address: str | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """What became of a message."""
+
+    state: str
+    reason: str | None = None
+    provider_id: str | None = None
+
+
+async def claim(tx: Tx, limit: int) -> list[Claimed]:
+    """Take due messages; once this commits, each is attempted here or never."""
+    await tx.pg.execute(EXPIRE, {"now": tx.now})
+    rows = await (await tx.pg.execute(CLAIM, {"now": tx.now, "limit": limit})).fetchall()
+    await tx.load_keys([patient for _, patient, *_ in rows])
+    return [
+        Claimed(
+            message, patient, Channel(channel), **json.loads(tx.open(patient, "deliveries.sealed", sealed))
+        )
+        for message, patient, channel, sealed in rows
+    ]
+
+
+async def lose(tx: Tx, seconds: float) -> None:
+    """Messages whose gate died become unknown. A portal message is stored together with its outcome: it is tried again."""
+    await tx.pg.execute(LOSE, {"seconds": seconds})
+
+
+async def unresolved(tx: Tx, seconds: float) -> list[tuple[UUID, UUID, bool]]:
+    """Messages of which it is not known whether they went out, and whether to stop asking."""
+    return await (await tx.pg.execute(UNRESOLVED, [seconds])).fetchall()
+
+
+async def hold_permit(tx: Tx, message_id: UUID, permit_id: UUID) -> None:
+    """Note the permit before the call, so that a lost outcome can name it."""
+    await tx.pg.execute(PERMIT, [permit_id, message_id])
+
+
+async def put_back(tx: Tx, message_id: UUID) -> None:
+    """Nothing was sent: the message waits for another turn."""
+    await tx.pg.execute(PUT_BACK, [message_id])
+
+
+async def finish(
+    tx: Tx,
+    message: UUID,
+    patient: UUID,
+    record: Record,
+    *,
+    permit_id: UUID | None = None,
+    after: str = "attempting",
+) -> None:
+    """Record an outcome once; an open one (`unknown` without a reason) is no news yet."""
+    values: dict[str, Any] = {
+        "message_id": message,
+        "state": record.state,
+        "reason": record.reason,
+        "provider_id": record.provider_id,
+        "permit_id": permit_id,
+        "at": tx.now,
+        "news": record.state != "unknown" or record.reason is not None,
+        "from_state": after,
+    }
+    await tx.pg.execute(FINISH, values)
+    tx.audit("egress:" + record.state, patient, str(message))
+
+
+async def to_portal(tx: Tx, message: Claimed, at: datetime) -> None:
+    """Put a message into the patient's portal inbox."""
+    sealed = tx.seal(message.patient_id, "portal_messages.sealed", message.text.encode())
+    await tx.pg.execute(TO_PORTAL, [message.message_id, message.patient_id, sealed, at])

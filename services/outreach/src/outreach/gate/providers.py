@@ -1,0 +1,88 @@
+"""The SMS provider's HTTP API. One call for a message; when its outcome is not known, asking is allowed, repeating is not."""
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from uuid import UUID
+
+import httpx2
+
+TIMEOUT = 3.0
+
+
+@dataclass(frozen=True)
+class Sent:
+    """The provider took the message."""
+
+    provider_id: str
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """The provider refused it: it did not go out."""
+
+
+@dataclass(frozen=True)
+class Untouched:
+    """No connection was made: nothing left this machine."""
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """It may have gone out."""
+
+
+Outcome = Sent | Rejected | Untouched | Unknown
+
+
+class ProviderUnavailable(Exception):
+    """A question about a message was not answered."""
+
+
+class SmsProvider:
+    """An account at the provider."""
+
+    def __init__(self, url: str, trust: ssl.SSLContext, account: str, token: str) -> None:
+        self._http = httpx2.AsyncClient(
+            base_url=url,
+            verify=trust,
+            auth=httpx2.BasicAuth(account, token),
+            trust_env=False,
+            transport=httpx2.AsyncHTTPTransport(verify=trust, retries=0, trust_env=False),
+            timeout=TIMEOUT,
+        )
+
+    async def send(self, message_id: UUID, to: str, body: str, within: float) -> Outcome:
+        """One call, `within` seconds in all. The message id is our tag at the provider."""
+        asked = {"to": to, "body": body, "tag": str(message_id)}
+        try:
+            async with asyncio.timeout(min(within, TIMEOUT)):
+                answer = await self._http.post("/messages", json=asked)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout):
+            return Untouched()
+        except (httpx2.HTTPError, TimeoutError):
+            return Unknown()
+        if answer.is_success:
+            return Sent(_id(answer))
+        return Rejected() if answer.is_client_error else Unknown()
+
+    async def find(self, message_id: UUID) -> Sent | None:
+        """What the provider knows under our tag; None means that it never took the message."""
+        try:
+            answer = await self._http.get("/messages", params={"tag": str(message_id)})
+            answer.raise_for_status()
+            found = answer.json()["messages"]
+            return Sent(str(found[0]["id"])) if found else None
+        except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
+            raise ProviderUnavailable(type(error).__name__) from None
+
+    async def aclose(self) -> None:
+        """Close its connections."""
+        await self._http.aclose()
+
+
+def _id(answer: httpx2.Response) -> str:
+    try:
+        return str(answer.json()["id"])
+    except (ValueError, KeyError, TypeError):
+        return ""

@@ -1,0 +1,6 @@
+"""Alembic's entry point."""
+
+from outreach.storage import metadata
+from phi_common.db import run_migrations
+
+run_migrations(metadata)
