@@ -90,6 +90,7 @@ def test_log_lines_name_the_trace_in_hand(lines):
 def test_a_bad_traceparent_is_replaced(bad):
     assert new_traceparent(bad) != bad
     assert telemetry.is_traceparent(new_traceparent(bad))
+    assert not sampled(bad)
 
 
 def test_a_good_traceparent_travels_unchanged():

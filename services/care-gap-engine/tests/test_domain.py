@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from care_gap_engine import packs
 from care_gap_engine.domain.chart import Chart
-from care_gap_engine.domain.decide import LIVE, Protocols
+from care_gap_engine.domain.decide import LIVE
 from care_gap_engine.domain.explain import explain
 from care_gap_engine.domain.rules import add_months
+from care_gap_engine.packs import PROTOCOLS
 from phi_common.decision import DeadLettered, TimePassed
 from phi_common.events import Event
 from phi_common.events.care_gap import ClosedBy, GapClosed, GapDueSoon, GapOpened, GapState
@@ -25,12 +25,13 @@ PATIENT = UUID("8f14e45f-ceea-467f-9575-7f2b5f1f3c11")
 MESSAGE = UUID("0193a0c0-0000-7000-8000-000000000001")
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 TODAY = NOW.date()
-PROTOCOLS = Protocols(packs.shipped())
 RULE = PROTOCOLS.rules[0]
 numbers = count()
 
 
-def diabetes(code: str = "E11.9", status: str = "active", source_id: str | None = None, **more: str) -> ConditionRecorded:
+def diabetes(
+    code: str = "E11.9", status: str = "active", source_id: str | None = None, **more: str
+) -> ConditionRecorded:
     return ConditionRecorded(
         patient_id=PATIENT, source="ehr", source_id=source_id or f"dx-{next(numbers)}", source_message=MESSAGE,
         system=ICD, code=code, status=status, **more,
@@ -49,7 +50,9 @@ def profile(**more: object) -> ProfileChanged:
     return ProfileChanged(patient_id=PATIENT, **more)
 
 
-def after(*messages: Event | TimePassed | DeadLettered, chart: Chart | None = None, now: datetime = NOW) -> tuple[Chart, list[Event]]:
+def after(
+    *messages: Event | TimePassed | DeadLettered, chart: Chart | None = None, now: datetime = NOW
+) -> tuple[Chart, list[Event]]:
     """The chart after some messages, and all that was told."""
     deciders = {
         ConditionRecorded: PROTOCOLS.diagnose, ObservationReceived: PROTOCOLS.observe,
@@ -142,8 +145,12 @@ def test_near_misses_do_not_close(change: dict[str, str | None]) -> None:
 
 
 def test_an_old_result_opens_exactly_one_gap() -> None:
-    chart, told = after(diabetes(), result("2025-01-26"), diabetes(), result("2025-01-20"), TimePassed(PATIENT), profile())
-    assert [(type(one), one.due, one.state) for one in told] == [(GapOpened, date(2025, 7, 26), GapState.OVERDUE)]
+    chart, told = after(
+        diabetes(), result("2025-01-26"), diabetes(), result("2025-01-20"), TimePassed(PATIENT), profile()
+    )
+    assert [(type(one), one.due, one.state) for one in told] == [
+        (GapOpened, date(2025, 7, 26), GapState.OVERDUE)
+    ]
     assert chart.next_change is None
 
 
@@ -190,7 +197,9 @@ def test_a_retracted_only_result_leaves_unknown_and_ends_the_gap() -> None:
 
 
 def test_a_retracted_diagnosis_ends_the_gap() -> None:
-    _, told = after(diabetes(source_id="dx"), result(ago(400)), diabetes(source_id="dx", status="entered-in-error"))
+    _, told = after(
+        diabetes(source_id="dx"), result(ago(400)), diabetes(source_id="dx", status="entered-in-error")
+    )
     assert [getattr(one, "by", None) for one in told] == [None, ClosedBy.NOT_APPLICABLE]
 
 
@@ -212,7 +221,9 @@ def test_a_final_report_replaces_a_preliminary_one() -> None:
 
 def test_a_future_result_does_not_count_even_when_its_day_comes() -> None:
     chart, _ = after(diabetes(), result("2026-06-01"))
-    assert state(after(TimePassed(PATIENT), chart=chart, now=NOW + timedelta(days=200))[0]) is GapState.UNKNOWN
+    assert (
+        state(after(TimePassed(PATIENT), chart=chart, now=NOW + timedelta(days=200))[0]) is GapState.UNKNOWN
+    )
 
 
 def test_a_younger_but_old_result_ends_the_episode_when_care_is_only_due_soon() -> None:
@@ -282,7 +293,10 @@ def test_months(day: date, months: int, expected: date) -> None:
 def test_explanation_says_what_was_used_and_what_would_close() -> None:
     chart, _ = after(diabetes("E11.65"), result("2025-01-26"))
     english, spanish = explain(RULE, chart, "en"), explain(RULE, chart, "es")
-    assert english.reason == "The last HbA1c result is of 2025-01-26. The next one was due on 2025-07-26, 6 months later."
+    assert (
+        english.reason
+        == "The last HbA1c result is of 2025-01-26. The next one was due on 2025-07-26, 6 months later."
+    )
     assert "correspondía el 2025-07-26" in spanish.reason
     assert [one.code for one in english.evidence] == ["E11.65", "4548-4"]
     assert {one.source_message for one in english.evidence} == {MESSAGE}
@@ -308,12 +322,16 @@ results = st.builds(
     value=st.sampled_from(["7.1", None, "9"]),
 )
 diagnoses = st.builds(
-    diabetes, st.sampled_from(["E11.9", "E10.9", "R73.03"]), st.sampled_from(["active", "resolved", "refuted"])
+    diabetes,
+    st.sampled_from(["E11.9", "E10.9", "R73.03"]),
+    st.sampled_from(["active", "resolved", "refuted"]),
 )
 profiles = st.builds(profile, deceased=st.booleans(), zone=st.sampled_from(["UTC", "America/New_York"]))
 passing = st.just(TimePassed(PATIENT))
 histories = st.lists(st.one_of(results, diagnoses, profiles, passing), max_size=12)
-unnamed = st.lists(st.one_of(st.builds(result, days, value=st.sampled_from(["7.1", None])), diagnoses), max_size=8)
+unnamed = st.lists(
+    st.one_of(st.builds(result, days, value=st.sampled_from(["7.1", None])), diagnoses), max_size=8
+)
 
 
 @given(unnamed.flatmap(lambda facts: st.tuples(st.just(facts), st.permutations(facts))))
@@ -332,7 +350,9 @@ def test_closing_evidence_closes(history: list[Event]) -> None:
     assert state(chart) is GapState.CLOSED
 
 
-@given(st.lists(st.tuples(st.one_of(results, diagnoses, profiles, passing), st.integers(0, 120)), max_size=15))
+@given(
+    st.lists(st.tuples(st.one_of(results, diagnoses, profiles, passing), st.integers(0, 120)), max_size=15)
+)
 def test_never_two_live_episodes_and_each_opens_once(history: list[tuple[Event, int]]) -> None:
     chart, now, live, opened = Chart(PATIENT), NOW, set(), []
     for message, wait in history:

@@ -29,7 +29,11 @@ def test_what_ships_loads() -> None:
         ("[texts.es]", "[texts.fr]", "texts.es.title: is missing"),
         ("due on {due}", "due on {duo}", "texts.en.closed: may use only the slots"),
         ("due on {due}", "due on {due", "texts.en.closed: may use only the slots"),
-        ("effective_from = 2025-01-01", "effective_from = 2025-01-01\neffective_until = 2024-01-01", "rule.effective_until"),
+        (
+            "effective_from = 2025-01-01",
+            "effective_from = 2025-01-01\neffective_until = 2024-01-01",
+            "rule.effective_until",
+        ),
         ("[rule]", "[rule", "pack.toml: "),
     ],
 )

@@ -43,10 +43,15 @@ def problem(data: bytes) -> Problem:
 
 
 def test_an_admission_says_who_the_person_is():
-    report = understand(message(*ADT), Interface(sources={"EHR|NORTH": "epic"}, facilities={"NORTH": "north"})).report
+    report = understand(
+        message(*ADT), Interface(sources={"EHR|NORTH": "epic"}, facilities={"NORTH": "north"})
+    ).report
     assert report is not None
     assert report.source == "epic"
-    assert report.identifiers == (Identifier("urn:hl7v2:NORTH", "42"), Identifier("urn:oid:2.16.840.1.1", "7"))
+    assert report.identifiers == (
+        Identifier("urn:hl7v2:NORTH", "42"),
+        Identifier("urn:oid:2.16.840.1.1", "7"),
+    )
     assert report.statements == (
         Demographics(
             "Roe", "Ada", "1960-06-14", Sex.FEMALE, None,
@@ -85,7 +90,13 @@ def test_escapes_and_deletion(name: str, family: str | None):
 
 @pytest.mark.parametrize(
     ("charset", "encoding"),
-    [("8859/1", "iso-8859-1"), ("UNICODE UTF-8", "utf-8"), ("8859/1", "utf-8"), ("ASCII", "utf-8"), ("", "utf-8")],
+    [
+        ("8859/1", "iso-8859-1"),
+        ("UNICODE UTF-8", "utf-8"),
+        ("8859/1", "utf-8"),
+        ("ASCII", "utf-8"),
+        ("", "utf-8"),
+    ],
 )
 def test_character_sets(charset: str, encoding: str):
     text = f"MSH|^~\\&|E|N|||1||ADT^A08|c|P|2.5|||||| {charset}\rPID|1||42^^^N||Muñoz".replace("| ", "|")
@@ -106,7 +117,15 @@ def test_times_keep_precision_and_offset(sent: str, fhir: str | None):
 
 @pytest.mark.parametrize(
     ("fields", "dead"),
-    [("|", None), ("|Y", True), ("|N ", False), ("20260101|", True), ("20260101|N", True), ("|UNK", None), ('|""', False)],
+    [
+        ("|", None),
+        ("|Y", True),
+        ("|N ", False),
+        ("20260101|", True),
+        ("20260101|N", True),
+        ("|UNK", None),
+        ('|""', False),
+    ],
 )
 def test_death(fields: str, dead: bool | None):
     assert said(message(ADT[0], "PID|1||42^^^N" + "|" * 26 + fields))[0].deceased is dead
@@ -128,7 +147,11 @@ def test_contacts(field: str, phones: list, emails: list):
 
 
 def test_diagnoses_are_recorded_and_removed():
-    dg1 = ["DG1|1||E11.9^Diabetes^I10||20200101", "DG1|2||44054006^Diabetes^SCT" + "|" * 18 + "D", "DG1|3||^text only"]
+    dg1 = [
+        "DG1|1||E11.9^Diabetes^I10||20200101",
+        "DG1|2||44054006^Diabetes^SCT" + "|" * 18 + "D",
+        "DG1|3||^text only",
+    ]
     _, first, second = said(message(*ADT, *dg1))
     assert (first.system, first.code, first.status, first.onset) == (
         "http://hl7.org/fhir/sid/icd-10-cm", "E11.9", ConditionStatus.ACTIVE, "2020-01-01",
@@ -152,7 +175,12 @@ def test_results(obx: str, value: str | None, unit: str | None, status: Observat
     (found,) = said(message(*ORU, obx))
     assert isinstance(found, Result)
     assert (found.system, found.code) == ("http://loinc.org", "4548-4")
-    assert (found.value, found.unit, found.status, found.effective) == (value, unit, status, "2026-03-01T10:15-05:00")
+    assert (found.value, found.unit, found.status, found.effective) == (
+        value,
+        unit,
+        status,
+        "2026-03-01T10:15-05:00",
+    )
 
 
 def test_a_correction_has_the_identity_of_what_it_corrects():
@@ -192,7 +220,10 @@ def test_no_bytes_raise(data: bytes):
     assert (heard.report is None) != (heard.problem is None)
 
 
-@given(st.text(max_size=20), st.lists(st.text(alphabet='|^~\\&"\r\nPIDOBX0123456789-+.ñ', max_size=60), max_size=6))
+@given(
+    st.text(max_size=20),
+    st.lists(st.text(alphabet='|^~\\&"\r\nPIDOBX0123456789-+.ñ', max_size=60), max_size=6),
+)
 def test_no_fields_raise(encoding: str, fields: list[str]):
     for event in ("ADT^A08", "ORU^R01"):
         body = "|".join(fields)
@@ -226,7 +257,9 @@ def test_acknowledgements_are_read_by_another_library(version: str):
 
 
 def test_an_error_names_its_place():
-    ack = acknowledge(Header(control_id="c1", version="2.5.1"), NOW, Problem("101", "no patient identifier", "PID", 3))
+    ack = acknowledge(
+        Header(control_id="c1", version="2.5.1"), NOW, Problem("101", "no patient identifier", "PID", 3)
+    )
     found = parse_message(ack.decode(), find_groups=False)
     assert found.msa.msa_1.value == "AE"
     assert found.err.err_2.value == "PID^1^3"

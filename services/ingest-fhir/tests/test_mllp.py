@@ -123,7 +123,9 @@ async def test_a_message_without_patient_is_refused_and_kept(connect, desk):
 
 async def test_wrong_bytes_are_refused_without_being_quoted(connect):
     async with connect() as sender:
-        sender.send(b"\x0b" + adt("c1", "PID|1||42^^^N||Secret").replace(b"Secret", b"Secret\xff") + b"\x1c\r")
+        sender.send(
+            b"\x0b" + adt("c1", "PID|1||42^^^N||Secret").replace(b"Secret", b"Secret\xff") + b"\x1c\r"
+        )
         msa, err = await sender.answer()
     assert msa == "MSA|AE|"
     assert "MSH^1^18" in err

@@ -176,7 +176,7 @@ class Authenticator:
                 {"keys": [key for key in signing if key.get("kty") in KEY_TYPES]}
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, JoseError) as error:
-            log.warning("issuer-keys-not-had", error=error)
+            log.warning("issuer_keys_not_had", error=error)
             return
         self._fetched = time.monotonic()
 

@@ -74,5 +74,5 @@ async def _http(_: Request, error: Exception) -> JSONResponse:
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     """An opaque id that the log has too, with the type and the place of the error but not its text."""
     error_id = secrets.token_hex(8)
-    log.error("request-failed", error_id=error_id, method=request.method, error=error)
+    log.error("request_failed", error_id=error_id, method=request.method, error=error)
     return Problem(500, "Internal error", error_id=error_id).response()

@@ -71,7 +71,7 @@ async def _start(service: Service, runtime: Runtime, stack: AsyncExitStack) -> N
         beside.append(runtime.relay.run())
     if runtime.consumer:
         stack.push_async_callback(runtime.consumer.stop)
-        beside.append(runtime.consumer.commit_for_ever())
+        beside += [runtime.consumer.run(), runtime.consumer.commit_for_ever()]
     if service.sweeps:
         beside.append(runtime.sweep_for_ever(service.sweeps))
     for work in beside:

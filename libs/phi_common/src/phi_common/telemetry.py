@@ -156,7 +156,7 @@ def is_traceparent(text: str) -> bool:
 
 def sampled(traceparent: str | None) -> bool:
     """Whether spans of this trace are recorded."""
-    return traceparent is not None and traceparent[-1] in "13579bdf"
+    return traceparent is not None and is_traceparent(traceparent) and traceparent[-1] in "13579bdf"
 
 
 def current_traceparent() -> str | None:

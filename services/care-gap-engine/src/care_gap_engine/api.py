@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends, Header, Request
 from pydantic import BaseModel
 
 from care_gap_engine import storage
-from care_gap_engine.consumers import PROTOCOLS
 from care_gap_engine.domain.chart import Chart
 from care_gap_engine.domain.explain import LANGUAGES, Explanation, explain
 from care_gap_engine.domain.rules import Rule
+from care_gap_engine.packs import PROTOCOLS
 from phi_common.auth import Principal, requires
 
 GAPS_READ = "gaps:read"

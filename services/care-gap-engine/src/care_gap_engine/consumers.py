@@ -1,14 +1,12 @@
 """Which decider handles which event, and the sweep of instants that have come."""
 
-from care_gap_engine import packs, storage
-from care_gap_engine.domain.decide import Protocols
+from care_gap_engine import storage
+from care_gap_engine.packs import PROTOCOLS
 from phi_common import topics
 from phi_common.decision import DeadLettered, TimePassed
 from phi_common.eventing.consume import Sweep, subscribe
 from phi_common.events.clinical import ConditionRecorded, ObservationReceived
 from phi_common.events.patients import ProfileChanged
-
-PROTOCOLS = Protocols(packs.shipped())
 
 facts = subscribe(
     topics.CLINICAL_FACTS,

@@ -11,7 +11,6 @@ from sqlalchemy.dialects.postgresql import BYTEA
 from care_gap_engine.domain.chart import Chart, Gap, Profile
 from care_gap_engine.domain.facts import Fact
 from phi_common import topics
-from phi_common.clock import new_id
 from phi_common.db import NAMING, Tx, columns
 from phi_common.eventing import dead_letters
 from phi_common.eventing.tables import plumbing
@@ -32,7 +31,7 @@ charts = sa.Table(
 facts = sa.Table(
     "facts",
     metadata,
-    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
     sa.Column("patient_id", sa.Uuid, nullable=False, index=True),
     sa.Column("recorded", INSTANT, nullable=False),
     sa.Column("sealed", BYTEA, nullable=False),
@@ -55,8 +54,8 @@ SELECT * FROM unnest(%b::uuid[], %b::bytea[], %b::timestamptz[])
 ON CONFLICT (patient_id) DO UPDATE SET sealed = excluded.sealed, due_at = excluded.due_at
 """
 ADD_FACTS = """
-INSERT INTO facts (id, patient_id, recorded, sealed)
-SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::timestamptz[], %b::bytea[])
+INSERT INTO facts (patient_id, recorded, sealed)
+SELECT * FROM unnest(%b::uuid[], %b::timestamptz[], %b::bytea[])
 """
 SAVE_GAPS = """
 INSERT INTO gaps (gap_id, patient_id, rule, state, opened, closed)
@@ -93,12 +92,12 @@ async def save_charts(tx: Tx, changed: dict[UUID, Chart]) -> None:
         rows.append((patient, tx.seal(patient, CHART, body), chart.next_change))
     await tx.pg.execute(SAVE_CHARTS, columns(rows, 3))
     news = [
-        (new_id(), patient, fact.recorded, tx.seal(patient, FACT, encode(fact)))
+        (patient, fact.recorded, tx.seal(patient, FACT, encode(fact)))
         for patient, chart in changed.items()
         for fact in chart.news
     ]
     if news:
-        await tx.pg.execute(ADD_FACTS, columns(news, 4))
+        await tx.pg.execute(ADD_FACTS, columns(news, 3))
     episodes = {
         one.gap_id: (one.gap_id, patient, one.rule, one.state.value, one.opened, one.closed)
         for patient, chart in changed.items()

@@ -24,7 +24,7 @@ class Desk:
         )
 
     async def submit(self, submission: Submission) -> Answer:
-        """The answer, once stored. Of two requests with one key at once, the later finds the earlier one's answer."""
+        """The answer, once stored. Of two requests with one key at once, one gets the other's answer."""
         for _ in range(ATTEMPTS):
             try:
                 answer = await self._group.submit(submission)

@@ -15,7 +15,7 @@ from phi_common.events.clinical import (
 from phi_common.events.patients import PatientReported, Phone, Sex
 
 OUR_ID = "urn:careloop:patient-id"
-"""The identifier system of our own patient ids. We alone create identifiers in it; senders may refer to them."""
+"""The identifier system of our own patient ids. We alone create them; senders may refer to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Identifier:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a fact becomes an event: whose it is, who said so, in which kept message, and its blind source digest."""
+    """What an event adds to a statement: whose it is, who said so, in which message; `source_id` blinds its key."""
 
     patient_id: UUID
     source: str
@@ -158,6 +158,7 @@ class Filed:
 
     @property
     def location(self) -> str:
+        """Its address."""
         return f"/fhir/{self.kind}/{self.id}"
 
 

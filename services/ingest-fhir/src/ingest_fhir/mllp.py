@@ -1,4 +1,4 @@
-"""HL7 v2 over MLLP and TLS: frames in, acknowledgements out, in order; AA means that the message is durable."""
+"""HL7 v2 over MLLP and TLS: frames in, acknowledgements out, in order; AA means durable."""
 
 import asyncio
 import hashlib
@@ -40,7 +40,7 @@ class TooLong(Exception):
 
 
 async def frames(reader: asyncio.StreamReader, limits: Limits) -> AsyncIterator[bytes]:
-    """Whole messages in their order. What stands before a start block, or was broken off by a new one, is no message."""
+    """Whole messages in order. What precedes a start block, or was broken off by one, is no message."""
     held = bytearray()
     while True:
         scanned = 0

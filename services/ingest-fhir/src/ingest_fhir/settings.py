@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from phi_common.settings import CommonSettings
@@ -19,7 +20,7 @@ class Settings(CommonSettings):
     """For bytes that are not UTF-8 while MSH-18 is empty."""
     mllp_idle_seconds: float = 300.0
     mllp_connections: int = 256
-    sources: dict[str, str] = {}
+    sources: dict[str, str] = Field(default_factory=dict)
     """`MSH-3|MSH-4` to the name of a source, as events carry it; all others are `hl7v2`."""
-    facilities: dict[str, str] = {}
+    facilities: dict[str, str] = Field(default_factory=dict)
     """MSH-4 to the name of a facility; without an entry the name is MSH-4."""

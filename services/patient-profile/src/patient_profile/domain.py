@@ -126,7 +126,7 @@ def rank(use: Use) -> int:
 
 def e164(text: str) -> str | None:
     """A number as the whole world dials it; None if nobody can."""
-    import phonenumbers  # 30 MB of numbering plans: only a process that meets a number pays for them
+    import phonenumbers  # reads numbering plans: paid for with the first number only
 
     try:
         parsed = phonenumbers.parse(text, REGION)

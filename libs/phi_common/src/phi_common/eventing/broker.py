@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
@@ -79,31 +80,33 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
     def _subscribe(self) -> Any:
         from faststream import AckPolicy
 
-        subscriber = self._broker.subscriber(
+        return self._broker.subscriber(
             *self._topics,
             group_id=self._kafka.user,
-            batch=True,
-            max_records=BATCH,
-            batch_timeout_ms=20,
             auto_offset_reset="earliest",
             ack_policy=AckPolicy.MANUAL,
             max_poll_interval_ms=FOREVER_MS,
             session_timeout_ms=10_000,
             listener=self,
-            parser=_raw,
-            decoder=_raw_body,
         )
-        subscriber(self._batch)
-        return subscriber
-
-    async def _batch(self, records: Sequence[Any]) -> None:
-        await self._handle(records)
-        for record in records:
-            self._done[TopicPartition(record.topic, record.partition)] = record.offset + 1
 
     async def start(self) -> None:
-        """Join the group and begin."""
+        """Join the group."""
         await self._broker.start()
+
+    async def run(self) -> None:
+        """Read and handle for ever. FastStream's own loop swallows what a handler raises; here it ends the process."""
+        while True:
+            try:
+                found = await self._subscriber.consumer.getmany(timeout_ms=500, max_records=BATCH)
+            except KafkaError as error:
+                log.warning("fetch_failed", error)
+                await asyncio.sleep(1)
+                continue
+            if records := list(chain.from_iterable(found.values())):
+                await self._handle(records)
+            for partition, some in found.items():
+                self._done[partition] = some[-1].offset + 1
 
     async def commit_for_ever(self) -> None:
         """Commit in the background, so that no batch waits for it."""
@@ -162,12 +165,3 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._admin is not None:
             await self._admin.close()
 
-
-async def _raw(records: Any) -> Any:
-    from faststream.kafka.message import KafkaMessage
-
-    return KafkaMessage(body=b"", raw_message=records, consumer=None)
-
-
-async def _raw_body(message: Any) -> Any:
-    return message.raw_message

@@ -23,7 +23,7 @@ PRESENT = frozenset(
 class Fact:
     """What a source said at `recorded` about something true from `effective`.
 
-    It holds until the next report with the same `source` and `source_id`; what was said before stays in the history.
+    It holds until the next report of the same `source` and `source_id`; the history keeps what was said before.
     """
 
     source: str
@@ -55,7 +55,7 @@ class Fact:
         return self.kind == CONDITION and self.status in PRESENT
 
     def replaces(self, other: "Fact") -> bool:
-        """A later report replaces an earlier one, but a provisional one that comes late does not undo a final one."""
+        """A later report replaces an earlier one, but a provisional one does not undo a final one."""
         return not (self.status in PROVISIONAL and other.status in CONCLUSIVE)
 
 
@@ -78,8 +78,8 @@ def diagnosed(event: ConditionRecorded, now: datetime) -> Fact:
 def day_of(text: str | None, zone: ZoneInfo) -> date | None:
     """The local calendar day of a clinical time as recorded; None where it cannot be read.
 
-    A year or a month stands for its first day: evidence of unsure age counts as the oldest it can be, so that care
-    falls due too early rather than too late. A time without an offset is the facility's own.
+    A year or a month stands for its first day: evidence of unsure age counts as the oldest it can be, so that
+    care falls due too early rather than too late. A time without an offset is the facility's own.
     """
     if text is None:
         return None

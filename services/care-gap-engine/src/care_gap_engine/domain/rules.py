@@ -59,7 +59,9 @@ class Rule:
     def reads(self, fact: Fact) -> bool:
         """Whether a fact can matter to this rule."""
         lists = self.evidence if fact.kind == OBSERVATION else self.conditions
-        for codes in lists:  # a loop: `any` with a generator takes three times as long, and this is the hot path
+        for (
+            codes
+        ) in lists:  # a loop: `any` with a generator takes three times as long, and this is the hot path
             if codes.has(fact.system, fact.code):
                 return True
         return False

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Protocol
 import msgspec
 from msgspec import Meta, Struct
 
+from care_gap_engine.domain.decide import Protocols
 from care_gap_engine.domain.explain import LANGUAGES, TEXTS
 from care_gap_engine.domain.rules import EXCLUSIONS, Codes, Rule
 
@@ -161,3 +162,6 @@ def slots(text: str) -> set[str]:
         return {name for _, name, _, _ in Formatter().parse(text) if name is not None}
     except ValueError:
         return {"?"}
+
+
+PROTOCOLS = Protocols(shipped())

@@ -131,7 +131,7 @@ def source_key(
 
 
 def results(observation: Observation, source: str, raw: bytes) -> tuple[Result, ...]:
-    """An Observation and its components, each a result of its own. A panel without a value has only components."""
+    """An Observation and its components, each a result of its own."""
     status = OBSERVED.get(observation.status)
     if status is None:
         raise Refusal(422, "code-invalid", "not a code of observation-status", "Observation.status")
@@ -177,9 +177,9 @@ def observed(part: Observation | Component, path: str) -> tuple[str | None, str 
 
 def quantity(found: Quantity, path: str) -> tuple[str | None, str | None]:
     """`<5.10` and `mg/dL`: the digits exactly as they were sent."""
-    if found.value is None:
-        return None, None
     digits = bytes(found.value)
+    if not digits:
+        return None, None
     if not NUMBER.fullmatch(digits):
         raise Refusal(422, "structure", "expected a number", f"{path}.valueQuantity.value")
     return (found.comparator or "") + digits.decode(), found.code or found.unit

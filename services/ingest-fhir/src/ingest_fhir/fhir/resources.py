@@ -50,7 +50,7 @@ class Period(Element):
 class Quantity(Element):
     """A number, kept in the digits in which it was sent."""
 
-    value: Raw | None = None
+    value: Raw = Raw()
     comparator: str | None = None
     unit: str | None = None
     code: str | None = None

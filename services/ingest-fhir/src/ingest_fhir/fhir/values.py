@@ -72,7 +72,7 @@ def identifiers_in(found: Sequence[BusinessIdentifier]) -> tuple[Identifier, ...
 
 
 def subject_of(subject: Reference, source: str, within: Within, expression: str) -> tuple[Identifier, ...]:
-    """Whom a reference means: an entry of the same Bundle, our own id, the source's id, or a business identifier."""
+    """Whom a reference means: a Bundle entry, our own id, the source's id, or a business identifier."""
     text = subject.reference or ""
     if text and (entry := within(text)):
         return entry

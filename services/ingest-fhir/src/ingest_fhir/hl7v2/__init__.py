@@ -1,4 +1,4 @@
-"""HL7 v2 read by position: bytes to a report or a problem that names segment and field, and the acknowledgement."""
+"""HL7 v2 read by position: bytes to a report or a problem with its place, and the acknowledgement."""
 
 from ingest_fhir.hl7v2.ack import acknowledge
 from ingest_fhir.hl7v2.mapping import Heard, Interface, understand

@@ -34,9 +34,8 @@ def acknowledge(header: Header, now: datetime, problem: Problem | None = None) -
     ]
     if problem is not None:
         where = f"{problem.segment}^{problem.sequence}" + (f"^{problem.field}" if problem.field else "")
-        lines.append(
-            f"ERR||{where if problem.segment else ''}|{problem.code}^{CONDITIONS[problem.code]}^HL70357|E||||{escaped(str(problem))}"
-        )
+        condition = f"{problem.code}^{CONDITIONS[problem.code]}^HL70357"
+        lines.append(f"ERR||{where if problem.segment else ''}|{condition}|E||||{escaped(str(problem))}")
     return ("\r".join(lines) + "\r").encode()
 
 

@@ -1,4 +1,4 @@
-"""Phones, e-mail addresses and languages as senders really write them into PID-13, PID-14, PID-40 and PID-15."""
+"""Phones, e-mail addresses and languages as senders really write them into PID."""
 
 import re
 
@@ -19,8 +19,8 @@ NO_VOICE = frozenset({"FX", "BP", "MD", "TDD", "TTY", "X.400"})
 LANGUAGES = {
     "english": "en", "eng": "en", "spanish": "es", "spa": "es", "french": "fr", "fre": "fr", "fra": "fr",
     "german": "de", "ger": "de", "deu": "de", "chinese": "zh", "chi": "zh", "zho": "zh", "mandarin": "zh",
-    "vietnamese": "vi", "vie": "vi", "russian": "ru", "rus": "ru", "arabic": "ar", "ara": "ar", "korean": "ko",
-    "kor": "ko", "portuguese": "pt", "por": "pt", "italian": "it", "ita": "it", "polish": "pl", "pol": "pl",
+    "vietnamese": "vi", "vie": "vi", "russian": "ru", "rus": "ru", "arabic": "ar", "ara": "ar",
+    "korean": "ko", "kor": "ko", "portuguese": "pt", "por": "pt", "italian": "it", "ita": "it", "polish": "pl", "pol": "pl",
 }  # fmt: skip
 BCP47 = re.compile(r"[a-z]{2}(-[a-z0-9]{2,8})*", re.ASCII)
 

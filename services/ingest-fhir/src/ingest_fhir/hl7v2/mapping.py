@@ -108,7 +108,7 @@ def _report(message: Message, data: bytes, source: str, interface: Interface) ->
 
 
 def identifiers_of(pid: Segment, header: Header) -> tuple[Identifier, ...]:
-    """Every PID-3 repetition that names a person, each under its own authority, else under the sending facility."""
+    """Every PID-3 repetition that names a person, under its own authority, else the sending facility."""
     found = []
     for repetition in pid.repetitions(3):
         value = pid.part(repetition)
@@ -144,7 +144,7 @@ def demographics(pid: Segment, facility: str) -> Demographics:
 
 
 def deceased(pid: Segment) -> bool | None:
-    """PID-30 and PID-29. A date of death outweighs a `N`: nobody is contacted while the record contradicts itself."""
+    """PID-30 and PID-29. A date outweighs an `N`: nobody is contacted while the record contradicts itself."""
     flag = pid.value(30)
     if pid.value(29):
         return True
@@ -197,7 +197,7 @@ def results(message: Message, person: Identifier) -> Iterator[Result]:
 def result(
     obx: Segment, obr: Segment | None, coding: tuple[str, str], header: Header, person: Identifier
 ) -> Result:
-    """One OBX. Its source identity is filler order, code, sub-id and time, so that a correction replaces it."""
+    """One OBX, known by filler order, code, sub-id and time, so that a correction replaces it."""
     effective = fhir_time(obx, 14) or (fhir_time(obr, 7) if obr else None) or None
     order = (obr.value(3) or obr.value(2) or "") if obr else ""
     owner = f"{header.application}|{header.facility}|{order}" if order else str(person)

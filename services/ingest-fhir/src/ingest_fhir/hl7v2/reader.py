@@ -1,4 +1,4 @@
-"""From bytes to segments: framing left-overs, character sets, line ends, delimiters, escapes. No value is judged here."""
+"""From bytes to segments: character sets, line ends, delimiters, escapes. No value is judged here."""
 
 import re
 from collections.abc import Iterator
@@ -179,7 +179,7 @@ class Message:
 
 
 def decoded(data: bytes, default: str) -> str:
-    """Text of the bytes: UTF-8 wherever they are valid UTF-8, else what MSH-18 declares, else the interface's default."""
+    """Text of the bytes: UTF-8 wherever they are that, else what MSH-18 declares, else the default."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return _decode(data, "utf-16", "the bytes after a UTF-16 mark are not UTF-16")
     data = data.removeprefix(b"\xef\xbb\xbf")

@@ -13,7 +13,7 @@ TIME = re.compile(
 
 
 def fhir_time(segment: Segment, field: int) -> str | None:
-    """The field as FHIR text; `None` absent, empty deleted. Without an offset it is the facility's local time."""
+    """The field as FHIR text; `None` absent, empty deleted. Without an offset it is local to the facility."""
     value = segment.value(field)
     if not value:
         return value

@@ -1,3 +1,5 @@
+"""What Alembic runs."""
+
 from ingest_fhir.storage import metadata
 from phi_common.db import run_migrations
 

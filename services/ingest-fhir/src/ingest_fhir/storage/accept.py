@@ -19,11 +19,13 @@ Known = dict[str, tuple[bytes, Answer]]
 SEALED = "raw_messages.sealed"
 ANSWERS = "SELECT key, request_hash, status, body FROM answers WHERE key = ANY(%b)"
 ADD_ANSWERS = """
-INSERT INTO answers (key, request_hash, status, body) SELECT * FROM unnest(%b::text[], %b::bytea[], %b::int4[], %b::bytea[])
+INSERT INTO answers (key, request_hash, status, body)
+SELECT * FROM unnest(%b::text[], %b::bytea[], %b::int4[], %b::bytea[])
 """
 ADD_RAW = """
 INSERT INTO raw_messages (id, patient_id, kind, source, received, sha256, sealed, problem)
-SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::timestamptz[], %b::bytea[], %b::bytea[], %b::text[])
+SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::timestamptz[],
+                     %b::bytea[], %b::bytea[], %b::text[])
 """
 
 
@@ -39,7 +41,7 @@ class Intake:
         return f"{scope}:{self._index.digest('answer', name).hex()}"
 
     async def accept(self, tx: Tx, items: Sequence[Item]) -> list[Outcome]:
-        """An outcome for each item: its (perhaps repeated) answer, an exception of its own, or None for a kept reject."""
+        """For each item its (perhaps repeated) answer, an exception of its own, or None for a kept reject."""
         answers = await self._answers(tx.pg, items)
         outcomes: list[Outcome] = [None] * len(items)
         fresh, followers = self._sort(items, answers, outcomes)
@@ -75,7 +77,7 @@ class Intake:
 
     @staticmethod
     def _sort(items: Sequence[Item], answers: Known, outcomes: list[Outcome]) -> tuple[list[int], list[int]]:
-        """Which items are new, and which repeat one of this very batch; repeats of older ones get their outcome."""
+        """Which items are new, and which repeat one of this batch; repeats of older ones get their outcome."""
         fresh, followers, named = [], [], set()
         for at, item in enumerate(items):
             if isinstance(item, Rejected):
@@ -185,7 +187,7 @@ class _Batch:
         )
 
     async def write(self) -> None:
-        """Write the gathered rows. A key that another batch has just taken is refused, and the item tried again alone."""
+        """Write the gathered rows. A key that another batch has just taken is refused by the database."""
         if self._raw:
             await self._tx.pg.execute(ADD_RAW, columns(self._raw, 8))
         if self.given:

@@ -45,8 +45,9 @@ class Identities:
     async def resolve(self, pg: Any, reports: Sequence[Report]) -> tuple[list[UUID], dict[bytes, UUID]]:
         """The person of each report, made where no identifier is known, and what had been known before.
 
-        The first identifier that is known decides; one that names somebody else keeps doing so, and merging is not
-        decided here. Rows are added in digest order, before any subject is locked, so that batches cannot deadlock.
+        The first identifier that is known decides; one that names somebody else keeps doing so: merging is not
+        decided here. Rows are added in digest order before any subject is locked, so that batches cannot
+        deadlock.
         """
         names = [[self.digest(identifier) for identifier in report.identifiers] for report in reports]
         before = await self.known(pg, (digest for digests in names for digest in digests))

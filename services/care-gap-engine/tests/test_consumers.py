@@ -1,0 +1,122 @@
+"""The subscriptions called as functions with lists of records, and the sweep, on a real database."""
+
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+from care_gap_engine import storage
+from care_gap_engine.consumers import facts, profiles, sweep
+from care_gap_engine.domain.chart import Chart
+from phi_common.events.care_gap import ClosedBy, GapClosed, GapDueSoon, GapOpened, GapState
+from phi_common.events.clinical import ConditionRecorded, ObservationReceived
+from phi_common.events.patients import ProfileChanged
+from phi_common.runtime import Runtime
+from phi_common.testing import Clock, emitted, record
+
+RULE = "hba1c-diabetes"
+
+
+def diabetes(patient: UUID) -> ConditionRecorded:
+    return ConditionRecorded(
+        patient_id=patient, source="ehr", source_id=f"dx-{patient}", source_message=uuid4(),
+        system="http://hl7.org/fhir/sid/icd-10-cm", code="E11.9", status="active",
+    )  # fmt: skip
+
+
+def result(patient: UUID, on: str, source_id: str = "one", **more: str) -> ObservationReceived:
+    return ObservationReceived(
+        patient_id=patient, source="ehr", source_id=source_id, source_message=uuid4(), system="http://loinc.org",
+        code="4548-4", effective=on, value="7.1", unit="%", **({"status": "final"} | more),
+    )  # fmt: skip
+
+
+async def chart_of(runtime: Runtime, patient: UUID) -> Chart:
+    async with runtime.transaction("test") as tx:
+        await tx.load_keys([patient])
+        return (await storage.load_charts(tx, [patient]))[patient]
+
+
+async def rows(runtime: Runtime, query: str, *parameters: object) -> list[tuple[object, ...]]:
+    async with runtime.transaction("test") as tx:
+        return await (await tx.pg.execute(query, parameters)).fetchall()
+
+
+async def test_a_batch_opens_one_gap_each_and_a_repeat_changes_nothing(runtime: Runtime) -> None:
+    patients = [uuid4() for _ in range(20)]
+    batch = [
+        record(event) for patient in patients for event in (diabetes(patient), result(patient, "2025-01-26"))
+    ]
+    await facts.handle(runtime, batch)
+    await facts.handle(runtime, batch)
+    opened = await emitted(runtime)
+    assert {type(one) for one in opened} == {GapOpened}
+    assert sorted(one.patient_id for one in opened) == sorted(patients)
+    assert await rows(runtime, "SELECT count(*) FROM facts") == [(40,)]
+    assert await rows(runtime, "SELECT count(*), state FROM gaps GROUP BY state") == [(20, "overdue")]
+
+
+async def test_the_history_keeps_what_was_corrected(runtime: Runtime) -> None:
+    patient = uuid4()
+    events = [
+        diabetes(patient), result(patient, "2025-01-26", "old"), result(patient, "2026-02-20"),
+        result(patient, "2026-02-20", status="entered-in-error"),
+    ]  # fmt: skip
+    await facts.handle(runtime, [record(event) for event in events])
+    assert [type(one) for one in await emitted(runtime)] == [GapOpened, GapClosed, GapOpened]
+    async with runtime.transaction("test") as tx:
+        await tx.load_keys([patient])
+        history = await storage.history_of(tx, patient)
+    assert [fact.status for fact in history] == ["active", "final", "final", "entered-in-error"]
+    stored = await rows(runtime, "SELECT state, closed IS NULL FROM gaps ORDER BY closed NULLS LAST")
+    assert stored == [("closed", False), ("overdue", True)]
+
+
+async def test_facts_before_the_profile_are_judged_again_when_it_comes(runtime: Runtime) -> None:
+    patient = uuid4()
+    await facts.handle(runtime, [record(diabetes(patient)), record(result(patient, "2025-01-26"))])
+    await profiles.handle(runtime, [record(ProfileChanged(patient_id=patient, deceased=True))])
+    assert [getattr(one, "by", None) for one in await emitted(runtime)] == [None, ClosedBy.NOT_APPLICABLE]
+
+
+async def test_time_alone_opens(runtime: Runtime, clock: Clock) -> None:
+    patient = uuid4()
+    await profiles.handle(runtime, [record(ProfileChanged(patient_id=patient, zone="America/New_York"))])
+    await facts.handle(runtime, [record(diabetes(patient)), record(result(patient, "2026-03-01"))])
+    told = []
+    for due in (datetime(2026, 7, 3, 4, tzinfo=UTC), datetime(2026, 9, 1, 4, tzinfo=UTC)):
+        async with runtime.transaction("test") as tx:
+            assert await storage.next_due(tx) == due
+        assert await sweep.run(runtime, clock.now()) == 0
+        clock.instant = due
+        assert await sweep.run(runtime, due) == 1
+        told = [type(one) for one in await emitted(runtime)]
+    assert told == [GapDueSoon, GapOpened]
+
+
+async def test_an_unreadable_fact_leaves_the_state_unknown_until_redriven(runtime: Runtime) -> None:
+    patient = uuid4()
+    await facts.handle(runtime, [record(diabetes(patient)), record(result(patient, "2025-01-26"))])
+    await facts.handle(runtime, [record(result(patient, "2026-02-01", "two"), body=b"{}")])
+    assert (await chart_of(runtime, patient)).gap(RULE).state is GapState.UNKNOWN
+    await facts.handle(runtime, [record(result(patient, "2026-02-02", "three"))])
+    assert (await chart_of(runtime, patient)).gap(RULE).state is GapState.UNKNOWN
+    await rows(runtime, "DELETE FROM dead_letters RETURNING id")
+    await facts.handle(runtime, [record(result(patient, "2026-02-03", "four"))])
+    assert (await chart_of(runtime, patient)).gap(RULE).state is GapState.CLOSED
+
+
+async def test_an_erased_patient_is_never_swept(runtime: Runtime, clock: Clock) -> None:
+    patient = uuid4()
+    await facts.handle(runtime, [record(diabetes(patient)), record(result(patient, "2026-03-01"))])
+    async with runtime.transaction("test") as tx:
+        await tx.shred(patient)
+    clock.advance(days=400)
+    assert await sweep.run(runtime, clock.now()) == 0
+
+
+async def test_nothing_clinical_is_stored_in_clear(runtime: Runtime) -> None:
+    patient = uuid4()
+    await facts.handle(runtime, [record(diabetes(patient)), record(result(patient, "2025-01-26"))])
+    for table in ("charts", "facts"):
+        for (sealed,) in await rows(runtime, f"SELECT sealed FROM {table}"):
+            assert b"E11" not in bytes(sealed)
+            assert b"4548-4" not in bytes(sealed)
