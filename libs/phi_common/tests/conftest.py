@@ -63,7 +63,11 @@ async def load(tx: Tx, patients: Any) -> dict[Any, Tally]:
 
 async def save(tx: Tx, states: dict[Any, Tally]) -> None:
     rows = [
-        (p, 100 if "refuse" in t.rules else len(t.rules), tx.seal(p, "tallies.sealed", json.dumps(t.rules).encode()))
+        (
+            p,
+            100 if "refuse" in t.rules else len(t.rules),
+            tx.seal(p, "tallies.sealed", json.dumps(t.rules).encode()),
+        )
         for p, t in states.items()
     ]
     await tx.pg.execute(

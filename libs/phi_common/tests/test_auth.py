@@ -143,9 +143,7 @@ async def test_a_foreign_or_symmetric_or_missing_signature_is_refused(issuer, au
         assert refused.value.status == 401
 
 
-async def test_a_new_key_is_fetched_but_unknown_ids_do_not_hammer_the_issuer(
-    issuer, authenticator, monkeypatch
-):
+async def test_a_new_key_is_fetched_but_unknown_ids_do_not_hammer_the_issuer(issuer, authenticator, monkeypatch):
     await authenticator.principal(issuer.token())
     issuer.keys.append(RSAKey.generate_key(2048, {"kid": "three"}))
     with pytest.raises(Problem):

@@ -32,12 +32,20 @@ async def write(writer, patients, rounds):
         async with writer.transaction("test") as tx:
             await tx.lock(patients)
             for patient in patients:
-                tx.emit(GapOpened(patient_id=patient, gap_id=uuid4(), rule=str(i), rule_version="1", due=date(2026, 1, 1)))
+                tx.emit(
+                    GapOpened(
+                        patient_id=patient,
+                        gap_id=uuid4(),
+                        rule=str(i),
+                        rule_version="1",
+                        due=date(2026, 1, 1),
+                    )
+                )
 
 
 async def until(check, seconds=30.0):
     async with asyncio.timeout(seconds):
-        while not await check():
+        while not await check():  # noqa: ASYNC110 (what is awaited lives in a database)
             await asyncio.sleep(0.1)
 
 

@@ -40,7 +40,9 @@ async def seal(pg: Any, service: str, anchors: Path | None) -> int:
             return 0
         last = "SELECT number, to_xid::text, root, previous FROM audit_blocks ORDER BY number DESC LIMIT 1"
         found = await (await pg.execute(last)).fetchone()
-        number, start, previous = (found[0] + 1, found[1], chained(found[0], found[2], found[3])) if found else (0, "0", NOTHING)
+        number, start, previous = (
+            (found[0] + 1, found[1], chained(found[0], found[2], found[3])) if found else (0, "0", NOTHING)
+        )
         (end,) = await (await pg.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")).fetchone()
         leaves = [leaf for (leaf,) in await (await pg.execute(LEAVES, [start, end])).fetchall()]
         if not leaves:

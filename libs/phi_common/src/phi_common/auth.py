@@ -134,9 +134,7 @@ class Authenticator:
     def _principal_of(self, claims: Mapping[str, Any]) -> Principal:
         """A role that the file does not know grants nothing. Who is a patient by any role is held to that."""
         named = claims.get("roles")
-        roles = (
-            frozenset(role for role in named if isinstance(role, str)) if isinstance(named, list) else _NONE
-        )
+        roles = frozenset(role for role in named if isinstance(role, str)) if isinstance(named, list) else _NONE
         granted = _NONE.union(*(self._roles.get(role, _NONE) for role in roles))
         patient_id = None
         if roles & OWN_RECORD_ROLES or "patient_id" in claims:
@@ -172,9 +170,7 @@ class Authenticator:
         try:
             found = await asyncio.to_thread(self._download)
             signing = [key for key in found["keys"] if key.get("use", "sig") == "sig"]
-            self._keys = KeySet.import_key_set(
-                {"keys": [key for key in signing if key.get("kty") in KEY_TYPES]}
-            )
+            self._keys = KeySet.import_key_set({"keys": [key for key in signing if key.get("kty") in KEY_TYPES]})
         except (OSError, ValueError, KeyError, TypeError, AttributeError, JoseError) as error:
             log.warning("issuer_keys_not_had", error=error)
             return

@@ -1,6 +1,6 @@
 """PostgreSQL: one transaction per batch or request, opened and committed here and nowhere else."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -134,7 +134,7 @@ class Database:
         self.now = now
         self.keys = keys
         self.topic_keys = topic_keys
-        self.wake = lambda: None
+        self.wake: Callable[[], None] = lambda: None
 
     @asynccontextmanager
     async def transaction(self, actor: str, traceparent: str = NO_TRACE) -> AsyncIterator[Tx]:
@@ -161,7 +161,11 @@ class Database:
             key, wrapped = await self.topic_keys.sending(event.topic)
             patient, event_id = event.patient_id, new_id()
             counts[patient] = index = counts.get(patient, -1) + 1
-            body = seal(key, event.__pydantic_serializer__.to_json(event), f"{event_id}|{event.type}|{patient}".encode())
+            body = seal(
+                key,
+                event.__pydantic_serializer__.to_json(event),
+                f"{event_id}|{event.type}|{patient}".encode(),
+            )
             rows.append((event.topic, partition_of(patient), patient, event_id, event.type, tx.now,
                          tx.versions[patient] << 16 | index, traceparent, wrapped, body))  # fmt: skip
         return [list(column) for column in zip(*rows, strict=True)]
@@ -203,5 +207,3 @@ def grant(op: Any, role: str, tables: dict[str, str] | None = None) -> None:
 def columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
     """Rows turned into parameter lists for `unnest`; `width` lists also when there are no rows."""
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
-
-

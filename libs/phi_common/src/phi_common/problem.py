@@ -54,10 +54,7 @@ async def _problem(_: Request, error: Exception) -> JSONResponse:
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
     """Where the request is wrong, and by which rule. Pydantic's messages can quote the request: left out."""
     assert isinstance(error, RequestValidationError)
-    errors = [
-        {"location": _location(found["type"], found["loc"]), "rule": found["type"]}
-        for found in error.errors()
-    ]
+    errors = [{"location": _location(found["type"], found["loc"]), "rule": found["type"]} for found in error.errors()]
     return Problem(422, "Request is not valid", errors=errors).response()
 
 

@@ -40,7 +40,9 @@ Work = Callable[[Tx], Awaitable[tuple[int, Any]]]
 class Runtime:
     """One process of one service."""
 
-    def __init__(self, name: str, settings: CommonSettings, shared: Shared, *, database: str = "", role: str = "") -> None:
+    def __init__(
+        self, name: str, settings: CommonSettings, shared: Shared, *, database: str = "", role: str = ""
+    ) -> None:
         self.name = name
         self.settings = settings
         self.shared = shared
@@ -58,7 +60,9 @@ class Runtime:
         """Log in, fetch passwords, open the database and the keys."""
         assert self.settings.secret_id_file is not None
         shared = self.shared
-        self.vault = await Vault.login(shared.vault, shared.ca_file, self.settings.role_id, self.settings.secret_id_file)
+        self.vault = await Vault.login(
+            shared.vault, shared.ca_file, self.settings.role_id, self.settings.secret_id_file
+        )
         self._password = (await self.vault.secret(f"db/{self.name}"))["password"]
         host, _, port = shared.postgres.rpartition(":")
         url = sa.URL.create("postgresql+psycopg", self.role, self._password, host, int(port), self.database)
@@ -186,13 +190,9 @@ class Runtime:
 
     async def watch_lag(self) -> None:
         """Move the watermark: the business time at which everything on our topics was handled."""
-        if not self.consumer:
-            while True:
-                self.watermark = self.now()
-                await asyncio.sleep(SWEEP_SECONDS)
         while True:
             asked = self.now()
-            if await self.consumer.caught_up(PARTITIONS):
+            if self.consumer is None or await self.consumer.caught_up(PARTITIONS):
                 self.watermark = asked
             await asyncio.sleep(SWEEP_SECONDS)
 

@@ -66,7 +66,11 @@ async def _start(service: Service, runtime: Runtime, stack: AsyncExitStack) -> N
     stack.push_async_callback(runtime.db.engine.dispose)
     await runtime.open_keys(create=True)
     await runtime.start_eventing(service.subscriptions)
-    beside: list[Coroutine[Any, Any, Any]] = [runtime.vault.renew(), runtime.check_for_ever(), runtime.watch_lag()]
+    beside: list[Coroutine[Any, Any, Any]] = [
+        runtime.vault.renew(),
+        runtime.check_for_ever(),
+        runtime.watch_lag(),
+    ]
     if runtime.relay:
         beside.append(runtime.relay.run())
     if runtime.consumer:
@@ -163,7 +167,8 @@ def migrate(service: Service, settings: CommonSettings, shared: Shared) -> None:
     host, _, port = shared.postgres.rpartition(":")
     url = sa.URL.create("postgresql+psycopg", f"{package}_owner", settings.migrate_password, host, int(port), package)
     engine = sa.create_engine(
-        url.update_query_dict({"sslmode": "verify-full", "sslrootcert": str(shared.ca_file)}), hide_parameters=True
+        url.update_query_dict({"sslmode": "verify-full", "sslrootcert": str(shared.ca_file)}),
+        hide_parameters=True,
     )
     config = Config()
     config.set_main_option("script_location", f"{package}:migrations")

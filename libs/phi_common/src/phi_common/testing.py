@@ -87,14 +87,20 @@ def migrated(service: str) -> None:
 
     module = service.replace("-", "_")
     password = system()["postgres"]["roles"][f"{module}_owner"]
-    migrate(importlib.import_module(f"{module}.main").SERVICE, CommonSettings(migrate_password=password), shared_settings())
+    migrate(
+        importlib.import_module(f"{module}.main").SERVICE,
+        CommonSettings(migrate_password=password),
+        shared_settings(),
+    )
 
 
 def emptied(service: str) -> None:
     """Remove all rows but those that a database starts with."""
     with admin(service.replace("-", "_")) as pg:
-        names = [n for (n,) in pg.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'") if n not in KEEP]
-        pg.execute(f"TRUNCATE {', '.join(names)}")  # type: ignore[arg-type]
+        names = [
+            n for (n,) in pg.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'") if n not in KEEP
+        ]
+        pg.execute(f"TRUNCATE {', '.join(names)}")
 
 
 class LocalTopicKeys:
@@ -145,7 +151,9 @@ def record(event: Event, *, event_id: UUID | None = None, at: datetime = START, 
 
 
 @asynccontextmanager
-async def running(service: str, clock: Clock, folder: Path, settings: CommonSettings | None = None) -> AsyncIterator[Runtime]:
+async def running(
+    service: str, clock: Clock, folder: Path, settings: CommonSettings | None = None
+) -> AsyncIterator[Runtime]:
     """A runtime of `service` on its emptied database: logged in, keys open, no Kafka."""
     migrated(service)
     emptied(service)
@@ -224,7 +232,7 @@ def runtime_fixture(service: str) -> Callable[..., Any]:
         async with running(service, clock, tmp_path) as found:
             yield found
 
-    return runtime  # type: ignore[no-any-return]
+    return runtime
 
 
 @pytest.fixture

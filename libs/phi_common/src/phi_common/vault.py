@@ -66,9 +66,7 @@ class Vault:
         vault = cls(address, ca_file)
         try:
             wrapping = await asyncio.to_thread(secret_id_file.read_text)
-            secret_id = await vault._call(
-                "unwrap", "secret-id", lambda: vault._unwrap_secret_id(wrapping.strip())
-            )
+            secret_id = await vault._call("unwrap", "secret-id", lambda: vault._unwrap_secret_id(wrapping.strip()))
             await asyncio.to_thread(secret_id_file.unlink)
             vault._lease = await vault._call("login", "approle", lambda: vault._login(role_id, secret_id))
         except BaseException:
@@ -138,9 +136,7 @@ class Vault:
     def _connect(self, token: str) -> "hvac.Client":
         import hvac
 
-        client = hvac.Client(
-            self._address, token, verify=self._ca_file, timeout=TIMEOUT, allow_redirects=False
-        )
+        client = hvac.Client(self._address, token, verify=self._ca_file, timeout=TIMEOUT, allow_redirects=False)
         client.session.trust_env = False
         return client
 

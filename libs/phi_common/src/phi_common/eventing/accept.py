@@ -8,7 +8,7 @@ from phi_common.db import Tx
 from phi_common.eventing.consume import REFUSED, TRANSIENT
 
 if TYPE_CHECKING:
-    from phi_common.service import Runtime
+    from phi_common.runtime import Runtime
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")

@@ -65,9 +65,7 @@ class Kafka:
 class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
     """Reads all topics of a service in batches, and commits how far it durably got: a hint, at most a second old."""
 
-    def __init__(
-        self, kafka: Kafka, topics: Sequence[str], handle: Callable[[Sequence[Any]], Awaitable[None]]
-    ) -> None:
+    def __init__(self, kafka: Kafka, topics: Sequence[str], handle: Callable[[Sequence[Any]], Awaitable[None]]) -> None:
         self._kafka = kafka
         self._topics = topics
         self._handle = handle
@@ -164,4 +162,3 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             log.warning("consumer_stop_timed_out")
         if self._admin is not None:
             await self._admin.close()
-

@@ -12,15 +12,15 @@ import sqlalchemy.exc
 
 from phi_common.db import Erased, Tx
 from phi_common.decision import Command, DeadLettered, Decision, TimePassed
-from phi_common.events import Event
 from phi_common.eventing import dead_letters, inbox
 from phi_common.eventing.envelope import Bad, Received, open_record
+from phi_common.events import Event
 from phi_common.keys import TopicKeys
 from phi_common.telemetry import sampled, span
 from phi_common.vault import VaultUnavailable
 
 if TYPE_CHECKING:
-    from phi_common.service import Runtime
+    from phi_common.runtime import Runtime
 
 Decider = Callable[[Any, Any, datetime], Decision[Any]]
 Load = Callable[[Tx, Sequence[UUID]], Awaitable[dict[UUID, Any]]]
@@ -127,17 +127,18 @@ class Subscription:
         await tx.lock(subjects)
         subjects -= tx.erased
         held = await dead_letters.parked(tx, self.topic, list(subjects)) if self.ordered and subjects else set()
-        held |= {one.patient_id for one in bad if one.patient_id} if self.ordered else set()
+        if self.ordered:
+            held |= {one.patient_id for one in bad if one.patient_id}
         done = Fold(await self.load(tx, list(subjects)) if subjects else {})
         for one in good:
             if one.event.patient_id not in tx.erased:
                 self._one(done, one, held, tx.now)
-        for one in [*bad, *done.bad]:
-            self._spoil(done, one, tx.now)
+        for letter in [*bad, *done.bad]:
+            self._spoil(done, letter, tx.now)
         await self._finish(tx, done, [one for one in good if one.event.patient_id in subjects])
         return done
 
-    def _one(self, done: Fold, one: Received, held: set[UUID | None], now: datetime) -> None:
+    def _one(self, done: Fold, one: Received, held: set[UUID], now: datetime) -> None:
         subject, kind = one.event.patient_id, one.event.type
         if subject in held and not self.despite_parking(one.event):
             done.bad.append(Bad(one.record, one.event_id, subject, kind, dead_letters.PARKED))
@@ -238,9 +239,7 @@ class Sweep:
         return len(subjects)
 
 
-async def _open(
-    records: Sequence[Any], classes: Mapping[str, type[Event]], keys: TopicKeys
-) -> list[Received | Bad]:
+async def _open(records: Sequence[Any], classes: Mapping[str, type[Event]], keys: TopicKeys) -> list[Received | Bad]:
     opened = [await open_record(record, classes, keys) for record in records]
     return [one for one in opened if one is not None]
 
@@ -271,4 +270,10 @@ def _halves(batch: Sequence[Received | Bad]) -> list[Sequence[Received | Bad]]:
 
 
 def _refused(one: Received | Bad, error: Exception) -> Bad:
-    return Bad(one.record, one.event_id, _subject(one), dict(one.record.headers)["ce_type"].decode(), type(error).__name__)
+    return Bad(
+        one.record,
+        one.event_id,
+        _subject(one),
+        dict(one.record.headers)["ce_type"].decode(),
+        type(error).__name__,
+    )

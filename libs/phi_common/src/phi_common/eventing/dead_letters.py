@@ -58,7 +58,8 @@ def _headers_text(headers: Iterable[tuple[str, bytes]]) -> str:
 async def parked(tx: Tx, topic: str, patients: Sequence[UUID]) -> set[UUID]:
     """Which of these subjects wait behind a dead letter of this topic."""
     cursor = await tx.pg.execute(
-        "SELECT DISTINCT patient_id FROM dead_letters WHERE topic = %b AND patient_id = ANY(%b)", [topic, patients]
+        "SELECT DISTINCT patient_id FROM dead_letters WHERE topic = %b AND patient_id = ANY(%b)",
+        [topic, patients],
     )
     return {patient for (patient,) in await cursor.fetchall()}
 

@@ -12,8 +12,8 @@ from psycopg.rows import namedtuple_row
 
 from phi_common.eventing.broker import Kafka
 from phi_common.eventing.envelope import headers_of
-from phi_common.metrics import OUTBOX_OLDEST, OUTBOX_ROWS
 from phi_common.logs import log
+from phi_common.metrics import OUTBOX_OLDEST, OUTBOX_ROWS
 from phi_common.topics import PARTITIONS
 
 LOCK_CLASS = 0x0B0E
