@@ -73,7 +73,10 @@ def changed(change):
         (lambda s: s["properties"]["name"].update(format="date"), "name: format changed"),
         (lambda s: s["properties"]["name"].update(maxLength=3), "name: maxLength changed"),
         (lambda s: s["properties"]["count"].update(default=1), "count: default changed"),
-        (lambda s: s["properties"]["count"].update({"anyOf": [{"type": "integer"}, {"type": "null"}]}), "count: anyOf changed"),
+        (
+            lambda s: s["properties"]["count"].update({"anyOf": [{"type": "integer"}, {"type": "null"}]}),
+            "count: anyOf changed",
+        ),
         (lambda s: s["required"].append("severity"), "severity: newly required"),
         (lambda s: s["required"].remove("name"), "name: no longer required"),
         (lambda s: s["$defs"]["Colour"]["enum"].remove("red"), "parts.colour: value red removed"),

@@ -1,4 +1,4 @@
-"""Which field of which event says what about a person. A new one on the bus is a visible difference in a committed file."""
+"""Which field of which event says what about a person. A new one on the bus is a visible difference in a file."""
 
 import json
 import os

@@ -13,7 +13,7 @@ PAGE = ROOT / "docs" / "events.md"
 HEAD = """# The event map
 
 Made from `phi_common.topics` and `phi_common.events` by `UPDATE_SNAPSHOTS=1 pytest tests/contract/test_topology.py`.
-The key of every record is the patient's id, a random UUID. How to read a topic from outside: [subscribe.md](subscribe.md).
+The key of every record is the patient's id, a random UUID. To read a topic from outside: [subscribe.md](subscribe.md).
 
 | Topic | Written by | Read by |
 |---|---|---|
@@ -28,7 +28,8 @@ def page():
         for topic in TOPICS.values()
     ]
     kinds = [
-        f"| `{kind}` | `{found.topic}` | {(found.__doc__ or '').splitlines()[0]} |\n" for kind, found in events().items()
+        f"| `{kind}` | `{found.topic}` | {(found.__doc__ or '').splitlines()[0]} |\n"
+        for kind, found in events().items()
     ]
     return HEAD + "".join(rows) + "\n| Event | Topic | Meaning |\n|---|---|---|\n" + "".join(kinds)
 

@@ -20,7 +20,8 @@ async def test_gaps_are_explained_in_the_asked_language(runtime: Runtime) -> Non
         runtime,
         [
             record(ConditionRecorded(
-                **about, source_id="dx", system="http://hl7.org/fhir/sid/icd-10-cm", code="E11.9", status="active",
+                **about, source_id="dx", system="http://hl7.org/fhir/sid/icd-10-cm", code="E11.9",
+                status="active",
             )),
             record(ObservationReceived(
                 **about, source_id="obs", system="http://loinc.org", code="4548-4", status="final",
@@ -63,7 +64,8 @@ async def test_who_may_not_see(runtime: Runtime, token: str, status: int) -> Non
 
 @pytest.mark.parametrize(
     ("header", "expected"),
-    [("en", "en"), ("es", "es"), ("es-MX,es;q=0.9", "es"), ("fr,es;q=0.4,en;q=0.8", "en"), ("fr", "en"), ("es;q=x", "en"), ("es;q=0", "en"), ("", "en")],
+    [("en", "en"), ("es", "es"), ("es-MX,es;q=0.9", "es"), ("fr,es;q=0.4,en;q=0.8", "en"),
+     ("fr", "en"), ("es;q=x", "en"), ("es;q=0", "en"), ("", "en")],
 )  # fmt: skip
 def test_language(header: str, expected: str) -> None:
     assert language_of(header) == expected

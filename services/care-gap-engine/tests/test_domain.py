@@ -33,16 +33,16 @@ def diabetes(
     code: str = "E11.9", status: str = "active", source_id: str | None = None, **more: str
 ) -> ConditionRecorded:
     return ConditionRecorded(
-        patient_id=PATIENT, source="ehr", source_id=source_id or f"dx-{next(numbers)}", source_message=MESSAGE,
-        system=ICD, code=code, status=status, **more,
+        patient_id=PATIENT, source="ehr", source_id=source_id or f"dx-{next(numbers)}",
+        source_message=MESSAGE, system=ICD, code=code, status=status, **more,
     )  # fmt: skip
 
 
 def result(on: date | str | None, source_id: str | None = None, **more: str | None) -> ObservationReceived:
     said = {"system": LOINC, "code": "4548-4", "status": "final", "value": "7.1", "unit": "%"} | more
     return ObservationReceived(
-        patient_id=PATIENT, source="ehr", source_id=source_id or f"obs-{next(numbers)}", source_message=MESSAGE,
-        effective=on.isoformat() if isinstance(on, date) else on, **said,
+        patient_id=PATIENT, source="ehr", source_id=source_id or f"obs-{next(numbers)}",
+        source_message=MESSAGE, effective=on.isoformat() if isinstance(on, date) else on, **said,
     )  # fmt: skip
 
 
@@ -56,7 +56,8 @@ def after(
     """The chart after some messages, and all that was told."""
     deciders = {
         ConditionRecorded: PROTOCOLS.diagnose, ObservationReceived: PROTOCOLS.observe,
-        ProfileChanged: PROTOCOLS.change_profile, TimePassed: PROTOCOLS.pass_time, DeadLettered: PROTOCOLS.doubt,
+        ProfileChanged: PROTOCOLS.change_profile, TimePassed: PROTOCOLS.pass_time,
+        DeadLettered: PROTOCOLS.doubt,
     }  # fmt: skip
     chart, told = chart or Chart(PATIENT), []
     for message in messages:

@@ -73,9 +73,7 @@ async def test_a_patient_closes_a_channel_and_hears_that_it_is_effective(http, p
     assert (await ask(http, patient)).json()["reason"] == "opted-out"
 
 
-async def test_while_a_permit_is_open_the_answer_is_pending_and_the_same_request_hears_of_the_end(
-    http, patient
-):
+async def test_while_a_permit_is_open_the_answer_is_pending_and_the_same_request_hears_of_the_end(http, patient):
     permit = (await ask(http, patient)).json()
     pending = await put(http, patient, {"permission": "blocked"}, key="k1")
     assert (pending.status_code, pending.json()["state"]) == (202, "pending")
@@ -97,10 +95,15 @@ async def test_consent_without_evidence_is_refused(http):
     assert (answer.status_code, answer.json()["detail"]) == (422, "evidence-missing")
 
 
+async def test_an_erased_patient_is_unknown(http, runtime, patient):
+    async with runtime.transaction("privacy-officer") as tx:
+        await tx.shred(patient)
+    assert (await put(http, patient, {"permission": "blocked"})).status_code == 404
+    assert (await text(http, runtime, "STOP")).status_code == 200
+
+
 async def test_patients_reach_their_own_preferences_only(http, patient):
-    assert (
-        await put(http, patient, {"permission": "blocked"}, role=f"patient:{new_id()}")
-    ).status_code == 403
+    assert (await put(http, patient, {"permission": "blocked"}, role=f"patient:{new_id()}")).status_code == 403
 
 
 async def test_the_gate_gets_a_permit_and_closes_it(http, patient):

@@ -18,9 +18,7 @@ async def test_changes_are_published_with_rising_versions(runtime):
 
 async def test_a_death_closes_what_was_open_once(runtime):
     patient = new_id()
-    await consumers.preferences.act(
-        runtime, [Allow(patient, Channel.EMAIL, "staff", wording="mail-1")], "staff"
-    )
+    await consumers.preferences.act(runtime, [Allow(patient, Channel.EMAIL, "staff", wording="mail-1")], "staff")
     died = record(ProfileChanged(patient_id=patient, deceased=True))
     await consumers.preferences.handle(runtime, [died, died])
     assert [e.permission for e in await emitted(runtime, PreferenceChanged)] == [
@@ -33,7 +31,5 @@ async def test_a_death_takes_effect_behind_a_dead_letter(runtime):
     patient = new_id()
     await consumers.preferences.act(runtime, [Allow(patient, Channel.SMS, "staff", wording="sms-1")], "staff")
     broken = record(ProfileChanged(patient_id=patient), body=b"{}")
-    await consumers.preferences.handle(
-        runtime, [broken, record(ProfileChanged(patient_id=patient, deceased=True))]
-    )
+    await consumers.preferences.handle(runtime, [broken, record(ProfileChanged(patient_id=patient, deceased=True))])
     assert (await emitted(runtime, PreferenceChanged))[-1].permission is Permission.BLOCKED

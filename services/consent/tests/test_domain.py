@@ -105,9 +105,7 @@ def test_a_block_takes_the_favourite_away():
 
 
 def test_death_closes_what_was_open_and_a_corrected_report_opens_just_that():
-    alive = after(
-        (allow, agreed()), (allow, agreed(Channel.EMAIL)), (block, Block(P, Channel.EMAIL, "patient"))
-    )
+    alive = after((allow, agreed()), (allow, agreed(Channel.EMAIL)), (block, Block(P, Channel.EMAIL, "patient")))
     died = profile_changed(alive, ProfileChanged(patient_id=P, deceased=True), NOW)
     assert [(e.channel, e.permission) for e in died.events] == [(Channel.SMS, BLOCKED)]
     assert {died.state.permission(channel) for channel in CHANNELS} == {BLOCKED, None}

@@ -58,9 +58,7 @@ async def close(runtime, permit, outcome=Outcome.SENT):
 async def opt_out(tx, patients=(), number_digest=None):
     """What the routes do for a STOP, step by step."""
     if patients:
-        await consumers.preferences.within(
-            tx, [Block(patient, SMS, "patient", "STOP") for patient in patients]
-        )
+        await consumers.preferences.within(tx, [Block(patient, SMS, "patient", "STOP") for patient in patients])
     if number_digest:
         await addresses.block(tx, SMS, number_digest)
     return await permits.opt_out(tx, SMS, patients, number_digest)

@@ -13,10 +13,12 @@ from phi_common.runtime import Runtime
 from phi_common.testing import client, emitted
 
 JSON = {"Authorization": "Bearer interface", "Content-Type": "application/fhir+json"}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 PATIENT = {"resourceType": "Patient", "id": "p1", "identifier": [{"system": "urn:mrn", "value": "42"}]}
 OBSERVATION = {
     "resourceType": "Observation", "id": "o1", "status": "final", "subject": {"reference": "Patient/p1"},
-    "code": {"coding": [{"system": "http://loinc.org", "code": "4548-4"}]}, "valueQuantity": {"value": 7.1, "unit": "%"},
+    "code": {"coding": [{"system": "http://loinc.org", "code": "4548-4"}]},
+    "valueQuantity": {"value": 7.1, "unit": "%"},
 }  # fmt: skip
 CONDITION = {
     "resourceType": "Condition", "subject": {"reference": "urn:uuid:1"},
@@ -119,7 +121,7 @@ async def test_a_patient_is_found_by_identifier_and_the_read_is_audited(http: An
         ("/fhir/Patient", PATIENT, {"If-None-Exist": "name=SECRET"}, 400, "not-supported"),
         ("/fhir/Patient", PATIENT, {"Idempotency-Key": "k" * 256}, 400, "value"),
         ("/fhir/Observation", OBSERVATION | {"status": "SECRET"}, {}, 422, "code-invalid"),
-        ("/fhir/Patient/_search", b"name=SECRET", {"Content-Type": "application/x-www-form-urlencoded"}, 400, "not-supported"),
+        ("/fhir/Patient/_search", b"name=SECRET", FORM, 400, "not-supported"),
     ],
 )  # fmt: skip
 async def test_refusals(http: Any, path: str, body: Any, headers: dict[str, str], status: int, code: str):
@@ -135,9 +137,7 @@ async def test_nothing_is_taken_while_nothing_can_be_kept(http: Any, runtime: Ru
 
 
 async def test_many_requests_share_a_commit(http: Any, runtime: Runtime):
-    answers = await asyncio.gather(
-        *(post(http, "/fhir/Observation", OBSERVATION | {"id": str(n)}) for n in range(50))
-    )
+    answers = await asyncio.gather(*(post(http, "/fhir/Observation", OBSERVATION | {"id": str(n)}) for n in range(50)))
     assert {answer.status_code for answer in answers} == {201}
     async with runtime.transaction("test") as tx:
         ((versions,),) = await (await tx.pg.execute("SELECT version FROM subjects")).fetchall()

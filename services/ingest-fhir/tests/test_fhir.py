@@ -1,6 +1,7 @@
 """FHIR by typed decode: what resources say, where broken ones are broken, and agreement with a full model."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ HBA1C = {"coding": [{"system": "urn:local", "code": "A1C"}, {"system": "http://l
 PATIENT = {
     "resourceType": "Patient", "id": "p1", "identifier": [{"system": "urn:mrn", "value": "42"}],
     "name": [{"use": "old", "family": "Doe"}, {"family": "Roe", "given": ["Ada", "B"]}], "gender": "female",
-    "birthDate": "1960-06", "telecom": [{"system": "phone", "value": "5550100", "use": "mobile"}, {"system": "email", "value": "a@b.org"}],
+    "birthDate": "1960-06",
+    "telecom": [{"system": "phone", "value": "5550100", "use": "mobile"}, {"system": "email", "value": "a@b.org"}],
     "communication": [{"language": {"coding": [{"code": "es"}]}}], "address": [{"postalCode": "10001"}],
     "managingOrganization": {"reference": "Organization/north"}, "deceasedBoolean": False,
 }  # fmt: skip
@@ -53,8 +55,8 @@ def test_a_patient_says_who_the_person_is():
     assert report.identifiers == (Identifier("urn:mrn", "42"), Identifier("urn:careloop:source:ehr:Patient", "p1"))
     assert report.statements == (
         Demographics(
-            "Roe", "Ada B", "1960-06", Sex.FEMALE, False, (Phone(number="5550100", use=Use.MOBILE),), ("a@b.org",), "es", "10001",
-            "north",
+            "Roe", "Ada B", "1960-06", Sex.FEMALE, False, (Phone(number="5550100", use=Use.MOBILE),), ("a@b.org",),
+            "es", "10001", "north",
         ),
     )  # fmt: skip
 
@@ -94,7 +96,9 @@ def test_digits_stay_as_sent():
 
 
 def test_components_are_results_of_their_own():
-    parts = [{"code": {"coding": [{"system": "http://loinc.org", "code": code}]}, "valueInteger": 1} for code in ("a", "b")]
+    parts = [
+        {"code": {"coding": [{"system": "http://loinc.org", "code": code}]}, "valueInteger": 1} for code in ("a", "b")
+    ]
     found = understand(raw(OBSERVATION, component=parts), "ehr").statements
     assert [part.code for part in found] == ["4548-4", "a", "b"]
     assert len({part.key for part in found}) == 3
@@ -162,10 +166,8 @@ def test_broken_resources_are_refused_with_the_path(data: bytes, expected: tuple
 def test_no_bytes_raise_anything_else(noise: bytes, resource: dict[str, Any], at: int):
     data = raw(resource)
     for body in (noise, data[:at] + noise + data[at:], data[:at]):
-        try:
-            understand(body, "ehr")
-        except Refusal as refused:
-            assert refused.status in (400, 422)
+        with suppress(Refusal):
+            assert understand(body, "ehr").identifiers
 
 
 def bundle(*entries: dict[str, Any], type_: str = "transaction") -> bytes:
@@ -179,7 +181,9 @@ def entry(resource: dict[str, Any], full_url: str = "", **request: str) -> dict[
 
 def test_a_bundle_resolves_its_own_references_and_keeps_every_resource_s_bytes():
     observation = OBSERVATION | {"subject": {"reference": "urn:uuid:1"}}
-    reports = understand_bundle(bundle(entry(observation), entry(PATIENT, "urn:uuid:1", ifNoneExist="identifier=urn:mrn|42")), "ehr")
+    reports = understand_bundle(
+        bundle(entry(observation), entry(PATIENT, "urn:uuid:1", ifNoneExist="identifier=urn:mrn|42")), "ehr"
+    )
     assert [report.kind for report in reports] == ["Observation", "Patient"]
     assert reports[0].identifiers == reports[1].identifiers
     assert reports[1].unless == Identifier("urn:mrn", "42")
@@ -234,7 +238,10 @@ def test_agreement_with_the_full_model():
             report = understand(json.dumps(resource).encode(), "ehr", within=within)
         except Refusal as refused:
             path = refused.issue.expression
-            assert path in ours_alone or ".component" in path or path.endswith("subject.reference"), (path, resource.get("id"))
+            assert path in ours_alone or ".component" in path or path.endswith("subject.reference"), (
+                path,
+                resource.get("id"),
+            )
             continue
         taken += 1
         first = report.statements[0]

@@ -16,7 +16,8 @@ from phi_common.events.patients import Phone, Sex, Use
 
 SAMPLES = Path(__file__).parents[4] / "shared" / "hl7v2"
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
-PID = "PID|1||42^^^NORTH^MR~V1^^^NORTH^VN~7^^^&2.16.840.1.1&ISO^MR||Roe^Ada||19600614|F|||1 Elm^^X^NY^10001||^PRS^CP^^^212^5550100||es"
+IDS = "42^^^NORTH^MR~V1^^^NORTH^VN~7^^^&2.16.840.1.1&ISO^MR"
+PID = f"PID|1||{IDS}||Roe^Ada||19600614|F|||1 Elm^^X^NY^10001||^PRS^CP^^^212^5550100||es"
 ADT = ("MSH|^~\\&|EHR|NORTH|||20260302||ADT^A08|c1|P|2.5.1", PID)
 ORU = (
     "MSH|^~\\&|LAB|NORTH|||20260302||ORU^R01|c2|P|2.5.1",
@@ -43,9 +44,7 @@ def problem(data: bytes) -> Problem:
 
 
 def test_an_admission_says_who_the_person_is():
-    report = understand(
-        message(*ADT), Interface(sources={"EHR|NORTH": "epic"}, facilities={"NORTH": "north"})
-    ).report
+    report = understand(message(*ADT), Interface(sources={"EHR|NORTH": "epic"}, facilities={"NORTH": "north"})).report
     assert report is not None
     assert report.source == "epic"
     assert report.identifiers == (
@@ -80,7 +79,8 @@ def test_other_delimiters_are_read():
 @pytest.mark.parametrize(
     ("name", "family"),
     [
-        ("O\\T\\Neil", "O&Neil"), ("a\\F\\b\\S\\c\\R\\d\\E\\e", "a|b^c~d\\e"), ("x\\X4A\\y", "xJy"), ("\\H\\Roe\\N\\", "Roe"),
+        ("O\\T\\Neil", "O&Neil"), ("a\\F\\b\\S\\c\\R\\d\\E\\e", "a|b^c~d\\e"), ("x\\X4A\\y", "xJy"),
+        ("\\H\\Roe\\N\\", "Roe"),
         ("a\\.br\\b", "a\nb"), ("open\\end", "open\\end"), ("a\\Q\\b", "a\\Q\\b"), ('""', ""), ("", None),
     ],
 )  # fmt: skip
@@ -227,8 +227,9 @@ def test_no_bytes_raise(data: bytes):
 def test_no_fields_raise(encoding: str, fields: list[str]):
     for event in ("ADT^A08", "ORU^R01"):
         body = "|".join(fields)
-        text = f"MSH|{encoding}|E|N|||1||{event}|c|P|2.5\rPID|1||42^^^N|{body}\rOBR|1|{body}\rOBX|1|NM|4548-4^^LN|{body}\rDG1|{body}"
-        heard = understand(text.encode("utf-8", "replace"), Interface())
+        head = f"MSH|{encoding}|E|N|||1||{event}|c|P|2.5"
+        rest = (f"PID|1||42^^^N|{body}", f"OBR|1|{body}", f"OBX|1|NM|4548-4^^LN|{body}", f"DG1|{body}")
+        heard = understand("\r".join((head, *rest)).encode("utf-8", "replace"), Interface())
         assert (heard.report is None) != (heard.problem is None)
 
 
@@ -257,9 +258,7 @@ def test_acknowledgements_are_read_by_another_library(version: str):
 
 
 def test_an_error_names_its_place():
-    ack = acknowledge(
-        Header(control_id="c1", version="2.5.1"), NOW, Problem("101", "no patient identifier", "PID", 3)
-    )
+    ack = acknowledge(Header(control_id="c1", version="2.5.1"), NOW, Problem("101", "no patient identifier", "PID", 3))
     found = parse_message(ack.decode(), find_groups=False)
     assert found.msa.msa_1.value == "AE"
     assert found.err.err_2.value == "PID^1^3"

@@ -7,10 +7,14 @@ from datetime import UTC, datetime
 
 import pytest
 
+from ingest_fhir.desk import Desk
 from ingest_fhir.domain import Answer, KeyReused, Rejected, Submission
 from ingest_fhir.hl7v2 import Interface
 from ingest_fhir.mllp import Limits, Receiver, listening
 from phi_common.eventing.accept import Unavailable
+from phi_common.events.patients import PatientReported
+from phi_common.runtime import Runtime
+from phi_common.testing import emitted
 
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 
@@ -123,9 +127,7 @@ async def test_a_message_without_patient_is_refused_and_kept(connect, desk):
 
 async def test_wrong_bytes_are_refused_without_being_quoted(connect):
     async with connect() as sender:
-        sender.send(
-            b"\x0b" + adt("c1", "PID|1||42^^^N||Secret").replace(b"Secret", b"Secret\xff") + b"\x1c\r"
-        )
+        sender.send(b"\x0b" + adt("c1", "PID|1||42^^^N||Secret").replace(b"Secret", b"Secret\xff") + b"\x1c\r")
         msa, err = await sender.answer()
     assert msa == "MSA|AE|"
     assert "MSH^1^18" in err
@@ -155,9 +157,7 @@ async def test_too_many_connections_are_turned_away(connect):
         writer.close()
 
 
-@pytest.mark.parametrize(
-    ("error", "code"), [(Unavailable(), "207"), (KeyReused(), "205"), (ValueError("Roe"), "207")]
-)
+@pytest.mark.parametrize(("error", "code"), [(Unavailable(), "207"), (KeyReused(), "205"), (ValueError("Roe"), "207")])
 async def test_what_was_not_stored_is_never_acknowledged(connect, desk, error, code):
     desk.error = error
     async with connect() as sender:
@@ -167,3 +167,21 @@ async def test_what_was_not_stored_is_never_acknowledged(connect, desk, error, c
             assert msa == "MSA|AE|c1"
             assert f"|{code}^" in err
             assert "Roe" not in err
+
+
+async def test_a_repeat_gets_the_stored_acknowledgement(runtime: Runtime):
+    receiver = Receiver(Desk(runtime), Interface(), runtime.now)
+    first = await receiver.respond(adt("c1"))
+    assert b"MSA|AA|c1" in first
+    assert await receiver.respond(adt("c1")) == first
+    other = await receiver.respond(adt("c1", "PID|1||42^^^N||Doe"))
+    assert b"MSA|AE|c1" in other
+    assert b"ERR||MSH^1^10|205^" in other
+    assert len(await emitted(runtime, PatientReported)) == 1
+
+
+async def test_without_a_control_id_the_content_is_the_name(runtime: Runtime):
+    receiver = Receiver(Desk(runtime), Interface(), runtime.now)
+    answers = [await receiver.respond(adt("", pid)) for pid in ("PID|1||1^^^N", "PID|1||1^^^N", "PID|1||2^^^N")]
+    assert answers[0] == answers[1] != answers[2]
+    assert len(await emitted(runtime, PatientReported)) == 2

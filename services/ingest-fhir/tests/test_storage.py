@@ -20,6 +20,7 @@ from ingest_fhir.domain import (
     Result,
     Submission,
 )
+from phi_common.db import Erased
 from phi_common.events.clinical import ObservationReceived, ObservationStatus
 from phi_common.events.patients import PatientReported
 from phi_common.runtime import Runtime
@@ -74,7 +75,7 @@ async def test_a_report_is_kept_sealed_and_told(desk: Desk, runtime: Runtime):
     assert (what.patient_id, what.source_message, what.value) == (owner, message_id, "7.1")
     assert len(what.source_id) == 32
     async with runtime.transaction("test") as tx:
-        kept = await (await tx.pg.execute("SELECT sha256, sealed FROM raw_messages ORDER BY id")).fetchall()
+        kept = await (await tx.pg.execute("SELECT sha256, sealed FROM raw_messages ORDER BY kind DESC")).fetchall()
         await tx.load_keys([owner])
         assert [tx.open(owner, "raw_messages.sealed", sealed) for _, sealed in kept] == [b"patient", b"result"]
     assert bytes(kept[0][0]) == hashlib.sha256(b"patient").digest()
@@ -140,6 +141,19 @@ async def test_the_same_fact_has_the_same_source_identity(desk: Desk, runtime: R
     await desk.submit(submission(result(key="a"), result(key="b")))
     first, second, third = (event.source_id for event in await emitted(runtime, ObservationReceived))
     assert first == second != third
+
+
+async def test_nothing_more_is_stored_about_an_erased_patient(desk: Desk, runtime: Runtime):
+    owner = whose(await desk.submit(submission(patient())))
+    async with runtime.transaction("test") as tx:
+        await tx.shred(owner)
+    told = len(await emitted(runtime))
+    erased, other = await asyncio.gather(
+        desk.submit(submission(result())), desk.submit(submission(result(SSN))), return_exceptions=True
+    )
+    assert isinstance(erased, Erased)
+    assert isinstance(other, Answer)
+    assert len(await emitted(runtime)) == told + 1
 
 
 async def test_a_reject_is_kept_sealed_with_its_reason(desk: Desk, runtime: Runtime):

@@ -5,6 +5,7 @@ from datetime import date
 from uuid import UUID
 
 import pytest
+
 from outreach import consumers
 from phi_common.events import Event
 from phi_common.events.care_gap import ClosedBy, GapClosed, GapOpened
@@ -66,8 +67,6 @@ def closed() -> Callable[[UUID, UUID], Event]:
     """The end of a gap."""
 
     def closed(patient: UUID, gap: UUID) -> Event:
-        return GapClosed(
-            patient_id=patient, gap_id=gap, rule=RULE, rule_version="1", by=ClosedBy.EVIDENCE, on=DAY
-        )
+        return GapClosed(patient_id=patient, gap_id=gap, rule=RULE, rule_version="1", by=ClosedBy.EVIDENCE, on=DAY)
 
     return closed

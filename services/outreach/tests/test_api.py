@@ -6,6 +6,7 @@ import json
 import time
 
 import pytest
+
 from outreach import api
 from outreach.domain.state import message_id
 from phi_common.clock import new_id
@@ -54,7 +55,7 @@ async def test_reviews_are_listed_for_staff(runtime, http):
     patient, gap = new_id(), new_id()
     async with runtime.transaction("test") as tx:
         await tx.pg.execute(
-            "INSERT INTO reviews VALUES (%s, %s, 'no-response', %s), (%s, %s, 'unreachable', %s, %s)",
+            "INSERT INTO reviews VALUES (%s, %s, 'no-response', %s, NULL), (%s, %s, 'unreachable', %s, %s)",
             [gap, patient, tx.now, new_id(), patient, tx.now, tx.now],
         )
     answer = await http.get("/reviews", headers=bearer("care-coordinator"))

@@ -52,9 +52,7 @@ class Patient:
         self.take(domain.change_contact(self.state, ContactChanged(patient_id=P, phones=phones, zone=zone), self.now))
         return self
 
-    def says(
-        self, channel: Channel, permission: Permission, version: int, *, preferred: bool = False
-    ) -> "Patient":
+    def says(self, channel: Channel, permission: Permission, version: int, *, preferred: bool = False) -> "Patient":
         said = PreferenceChanged(
             patient_id=P, channel=channel, permission=permission, preferred=preferred, version=version, since=self.now
         )
@@ -129,7 +127,15 @@ def test_two_messages_fourteen_days_apart_then_a_person():
         ("2026-10-31T23:59:00", "2026-10-31T23:59:00"),
         ("2026-11-01T03:00:00", "2026-11-01T13:00:00"),
     ],
-    ids=["before eight", "at eight", "at a quarter to nine", "too late", "clocks go forward", "evening", "clocks go back"],
+    ids=[
+        "before eight",
+        "at eight",
+        "at a quarter to nine",
+        "too late",
+        "clocks go forward",
+        "evening",
+        "clocks go back",
+    ],
 )
 def test_the_persons_day(now: str, expected: str):
     instant = datetime.fromisoformat(now).replace(tzinfo=UTC)
@@ -203,7 +209,9 @@ def test_choice_of_channel(said, expected):
 
 
 def test_an_older_preference_changes_nothing():
-    patient = Patient().contact(MOBILE).says(Channel.SMS, Permission.BLOCKED, 5).says(Channel.SMS, Permission.ALLOWED, 4)
+    patient = (
+        Patient().contact(MOBILE).says(Channel.SMS, Permission.BLOCKED, 5).says(Channel.SMS, Permission.ALLOWED, 4)
+    )
     assert patient.state.preferences[Channel.SMS].permission is Permission.BLOCKED
 
 
@@ -306,10 +314,9 @@ STEPS = st.lists(
 @settings(max_examples=300, deadline=None)
 @given(STEPS)
 def test_never_a_third_message_never_a_closed_channel_never_at_night(steps):
-    patient, version, allowed, waiting = Patient().contact(MOBILE), 0, set(), []
-    for what, value in steps:
+    patient, allowed, waiting = Patient().contact(MOBILE), set(), []
+    for version, (what, value) in enumerate(steps, 1):
         seen = len(patient.events)
-        version += 1
         match what:
             case "pass":
                 patient.at(patient.now + timedelta(days=value, hours=value))

@@ -11,6 +11,7 @@ import pytest_asyncio
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+
 from outreach.domain.state import message_id
 from outreach.gate import permits as permit_client
 from outreach.gate.egress import Egress
@@ -29,6 +30,7 @@ class Outside:
     """Consent and the provider, and what they were asked."""
 
     refuse: str | None = None
+    held: list[str] = field(default_factory=list)
     consent_status: int = 201
     life_ms: int = 5000
     provider_status: int = 201
@@ -47,11 +49,15 @@ class Outside:
             self.asked.append(await request.json())
             if self.refuse:
                 return JSONResponse({"title": "No permit", "reason": self.refuse}, 403)
+            if self.held:
+                return JSONResponse({"reason": "already-granted", "permit_id": self.held[-1]}, 409)
             return JSONResponse({"id": str(new_id()), "expires_in_ms": self.life_ms}, self.consent_status)
 
         @app.post("/permits/{permit_id}/close")
-        async def close(request: Request) -> dict[str, str]:
+        async def close(permit_id: str, request: Request) -> dict[str, str]:
             self.closed.append((await request.json())["outcome"])
+            if permit_id in self.held:
+                self.held.remove(permit_id)
             return {}
 
         @app.post("/messages")
@@ -73,7 +79,7 @@ class Outside:
 async def served(app: FastAPI) -> AsyncIterator[str]:
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
     task = asyncio.create_task(server.serve())
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110  uvicorn has no event for it
         await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
@@ -162,6 +168,14 @@ async def test_without_consent_the_message_waits_and_then_expires(runtime, gate,
     assert await kinds(runtime) == [OutreachScheduled, MessageFailed]
 
 
+async def test_a_permit_whose_answer_was_lost_is_given_back(runtime, gate, outside, due):
+    outside.held.append(str(new_id()))
+    assert await gate.turn() > 0
+    assert (outside.texts, outside.closed) == ([], ["not-sent"])
+    await gate.turn()
+    assert (len(outside.texts), outside.closed) == (1, ["not-sent", "sent"])
+
+
 async def test_a_permit_that_ran_out_is_not_used(runtime, gate, outside, due):
     outside.life_ms = 300
     await gate.turn()
@@ -198,7 +212,9 @@ async def claimed(gate):
 
 
 @pytest.mark.parametrize("taken", [True, False], ids=["the provider has it", "the provider never had it"])
-async def test_a_lost_answer_is_resolved_by_asking_never_by_sending(runtime, gate, outside, due, sweep, taken, monkeypatch):
+async def test_a_lost_answer_is_resolved_by_asking_never_by_sending(
+    runtime, gate, outside, due, sweep, taken, monkeypatch
+):
     monkeypatch.setattr("outreach.gate.providers.TIMEOUT", 0.3)
     outside.answer_lost, outside.provider_status = taken, 201 if taken else 500
     (message,) = await claimed(gate)
@@ -223,7 +239,7 @@ async def test_a_gate_that_died_in_the_act_never_repeats(runtime, gate, outside,
 
 
 async def test_the_guard_looks_once_more(runtime, gate, outside, due, tell):
-    patient, gap = due
+    patient, _ = due
     async with runtime.transaction("test") as tx:
         await tx.load_keys([patient])
         text = b'{"address": "+12025550111", "text": "Your diabetes visit"}'

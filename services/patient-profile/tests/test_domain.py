@@ -40,11 +40,15 @@ FULL = reported(
 )  # fmt: skip
 
 
+SAME = (Phone(number="212-555-0123", use="mobile"), Phone(number="2125550199", use="home"))
+
+
 def test_the_first_report_tells_both() -> None:
     _, told = after(FULL)
     assert told == [
         ProfileChanged(
-            patient_id=PATIENT, birth_date=date(1961, 4, 12), sex=Sex.FEMALE, facility="NORTH", zone="America/Chicago"
+            patient_id=PATIENT, birth_date=date(1961, 4, 12), sex=Sex.FEMALE, facility="NORTH",
+            zone="America/Chicago",
         ),
         ContactChanged(
             patient_id=PATIENT, family="Rivera", given="Ana", emails=("ana@example.org",), language="es",
@@ -68,7 +72,7 @@ def test_an_empty_first_report_tells_the_defaults() -> None:
         (reported(sex="unknown"), [ProfileChanged]),
         (reported(deceased=True), [ProfileChanged]),
         (reported(phones=()), [ContactChanged]),
-        (reported(phones=(Phone(number="212-555-0123", use="mobile"), Phone(number="2125550199", use="home"))), []),
+        (reported(phones=SAME), []),
         (reported(facility="SOUTH"), [ProfileChanged, ContactChanged]),
         (reported(postal_code="60601"), []),
     ],

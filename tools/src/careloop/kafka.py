@@ -1,34 +1,34 @@
 """A private Apache Kafka (KRaft): SCRAM over TLS for clients, mutual TLS for its controller, topics and ACLs of the event map."""
 
+import asyncio
 import base64
 import shutil
+import signal
+import socket
+import ssl
 import subprocess
+import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
 from pathlib import Path
+from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import (
-    AclBinding,
-    AclOperation,
-    AclPermissionType,
-    AdminClient,
-    NewTopic,
-    OffsetSpec,
-    ResourcePatternType,
-    ResourceType,
-)
-from phi_common.topics import PARTITIONS, RETENTION_DAYS, TOPICS, Topic
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from phi_common.topics import PARTITIONS, TOPICS
 
+from careloop import topics
 from careloop.certificates import Authority, Leaf
 from careloop.paths import ROOT, STATE, write_secret
 from careloop.processes import StartFailed, base_env, run, wait_until
 from careloop.supervisor import Child, Supervisor
 
 ADMIN = "admin"
-OFFSETS = "__consumer_offsets"
+Offsets = dict[TopicPartition, int]
 SETTINGS = """
 process.roles=broker,controller
 node.id=1
@@ -97,9 +97,26 @@ class Kafka:
             "ssl.ca.location": str(self.ca_file),
         }
 
-    def admin(self) -> AdminClient:
+    def aio_settings(self) -> dict[str, Any]:
+        """What an aiokafka client of the administrator needs to log in."""
+        return {
+            "bootstrap_servers": self.address,
+            "security_protocol": "SASL_SSL",
+            "sasl_mechanism": "SCRAM-SHA-512",
+            "sasl_plain_username": ADMIN,
+            "sasl_plain_password": self.admin_password,
+            "ssl_context": ssl.create_default_context(cafile=self.ca_file),
+        }
+
+    @asynccontextmanager
+    async def admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
         """A client that may do anything."""
-        return AdminClient({**self.client_settings(), "log_level": 0})
+        client = AIOKafkaAdminClient(**self.aio_settings())
+        await client.start()
+        try:
+            yield client
+        finally:
+            await client.close()
 
 
 def jars() -> Path:
@@ -147,7 +164,7 @@ def start(
     run([*java[:1], *quick, *java[1:], "kafka.tools.StorageTool", *format_storage], log, env=base_env())
     (folder / "users").unlink()
     command = [*java[:1], "-Xmx512m", "-XX:+UseG1GC", *java[1:], "kafka.Kafka", settings]
-    supervisor.start(Child("kafka", lambda: command, base_env))
+    supervisor.start(Child("kafka", lambda: command, base_env, stop_signal=signal.SIGKILL))
     broker = Kafka(ports[0], authority.ca_file, admin_password)
     _make_topics(broker, supervisor)
     return broker
@@ -168,69 +185,46 @@ def _write_files(folder: Path, leaf: Leaf, ca_file: Path, ports: tuple[int, int]
 
 
 def _make_topics(broker: Kafka, supervisor: Supervisor) -> None:
-    admin = broker.admin()
-    if not wait_until(lambda: _answers(admin), 60):
+    if not wait_until(lambda: _listens(broker.port), 60):
         raise StartFailed(f"Kafka does not answer; see {supervisor.run.logs / 'kafka.log'}")
-    retention = {"cleanup.policy": "delete", "retention.ms": str(RETENTION_DAYS * 86_400_000)}
-    topics = [NewTopic(name, num_partitions=PARTITIONS, replication_factor=1, config=retention) for name in TOPICS]
-    made = [*admin.create_topics(topics).values(), *admin.create_acls(acls(TOPICS.values())).values()]
-    for future in made:
-        future.result(30)
-    if not wait_until(lambda: _offsets_ready(admin), 30):
-        raise StartFailed("Kafka has no offsets topic")
-
-
-def _answers(admin: AdminClient) -> bool:
     try:
-        return bool(admin.list_topics(timeout=1).brokers)
-    except KafkaException:
-        return False
+        topics.apply(broker.client_settings(), TOPICS, topics.acls(TOPICS.values()))
+    except subprocess.SubprocessError as failed:
+        raise StartFailed(f"Kafka refused its topics: {failed}; see {supervisor.run.logs / 'kafka.log'}") from None
+    asyncio.run(_wait_for_groups(broker))
 
 
-def _offsets_ready(admin: AdminClient) -> bool:
-    """Asking for a group's offsets makes the broker create the topic; it is ready when it answers."""
-    try:
-        committed_offsets(admin, "careloop-launcher", seconds=2)
-    except (KafkaException, TimeoutError):
-        return False
-    return True
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _allow(kind: ResourceType, name: str, principal: str, *operations: AclOperation) -> list[AclBinding]:
-    pattern, allow = ResourcePatternType.LITERAL, AclPermissionType.ALLOW
-    return [AclBinding(kind, name, pattern, f"User:{principal}", "*", what, allow) for what in operations]
+async def _wait_for_groups(broker: Kafka) -> None:
+    """Asking for a group's offsets makes the broker create the offsets topic; it is ready when it answers."""
+    deadline = time.monotonic() + 30
+    async with broker.admin() as admin:
+        while True:
+            try:
+                await admin.list_consumer_group_offsets("careloop-launcher")
+                return
+            except KafkaError:
+                if time.monotonic() > deadline:
+                    raise StartFailed("Kafka has no offsets topic") from None
+                await asyncio.sleep(0.1)
 
 
-def reader_acls(principal: str, topics: Iterable[str]) -> list[AclBinding]:
-    """Who may read topics reads them in a group of its own name."""
-    bindings = _allow(ResourceType.GROUP, principal, principal, AclOperation.READ, AclOperation.DESCRIBE)
-    for topic in topics:
-        bindings += _allow(ResourceType.TOPIC, topic, principal, AclOperation.READ, AclOperation.DESCRIBE)
-    return bindings
-
-
-def acls(topics: Iterable[Topic]) -> list[AclBinding]:
-    """What the event map allows, and nothing else."""
-    bindings: list[AclBinding] = []
-    reads: dict[str, list[str]] = {}
-    for topic in topics:
-        bindings += _allow(ResourceType.TOPIC, topic.name, topic.writer, AclOperation.WRITE, AclOperation.DESCRIBE)
-        for reader in topic.readers:
-            reads.setdefault(reader, []).append(topic.name)
-    for reader, names in reads.items():
-        bindings += reader_acls(reader, names)
-    return bindings
-
-
-def end_offsets(admin: AdminClient) -> dict[tuple[str, int], int]:
-    """The end of each partition of the event map."""
-    asked = {TopicPartition(name, n): OffsetSpec.latest() for name in TOPICS for n in range(PARTITIONS)}
-    answers = admin.list_offsets(asked)
-    return {(where.topic, where.partition): future.result(10).offset for where, future in answers.items()}
-
-
-def committed_offsets(admin: AdminClient, group: str, seconds: float = 10) -> dict[tuple[str, int], int]:
-    """How far a group has durably come."""
-    asked = [ConsumerGroupTopicPartitions(group)]
-    answer = admin.list_consumer_group_offsets(asked, request_timeout=seconds)[group].result(seconds + 1)
-    return {(found.topic, found.partition): found.offset for found in answer.topic_partitions}
+async def offsets(broker: Kafka, groups: Iterable[str]) -> tuple[Offsets, dict[str, Offsets]]:
+    """The end of each partition of the event map, and then how far each group has durably come."""
+    async with broker.admin() as admin:
+        partitions = [TopicPartition(name, n) for name in TOPICS for n in range(PARTITIONS)]
+        consumer = AIOKafkaConsumer(**broker.aio_settings())
+        await consumer.start()
+        try:
+            ends = dict(await consumer.end_offsets(partitions))
+        finally:
+            await consumer.stop()
+        committed = {}
+        for group in groups:
+            found = await admin.list_consumer_group_offsets(group)
+            committed[group] = {where: what.offset for where, what in found.items()}
+    return ends, committed

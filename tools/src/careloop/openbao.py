@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import signal
 import ssl
 import sys
 from collections.abc import Iterable, Mapping
@@ -100,7 +101,8 @@ def start(
         key.write(secrets.token_bytes(32))
     values = {"port": ports[0], "cluster_port": ports[1], "folder": folder}
     config = write_secret(folder / "config.hcl", CONFIG.format(certificate=leaf.certificate, key=leaf.key, **values))
-    supervisor.start(Child("openbao", lambda: [binary(), "server", f"-config={config}"], base_env))
+    command = [binary(), "server", f"-config={config}"]
+    supervisor.start(Child("openbao", lambda: command, base_env, stop_signal=signal.SIGKILL))
     server = OpenBao(ports[0], authority.ca_file, "", {})
     client = server.client(token="none")
     if not wait_until(lambda: _state(client) is not None, 30):

@@ -105,7 +105,7 @@ def start(supervisor: Supervisor, authority: Authority, port: int, admin_passwor
             lambda: [binaries() / "postgres", "-D", cluster],
             base_env,
             user=user,
-            stop_signal=signal.SIGINT,
+            stop_signal=signal.SIGQUIT,
             parent_death_signal=signal.SIGQUIT,
         )
     )

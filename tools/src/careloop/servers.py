@@ -128,6 +128,6 @@ def _start_postgres(supervisor: Supervisor, authority: Authority, port: int, wor
 
 def export(found: Servers) -> Path:
     """The description as a file that only the owner can read."""
-    return write_secret(found.run.folder / "system.json", json.dumps(found.describe(), indent=1))
+    return write_secret(found.run.data / "system.json", json.dumps(found.describe(), indent=1))
 
 

@@ -1,7 +1,7 @@
-"""An SMS provider as it looks from outside: takes messages, reports on them, and passes on what patients text back.
+"""An SMS provider seen from outside: takes messages, reports on them, passes on what patients text back.
 
-It keeps a journal of every accepted message, so that a proof can say what really went out. A number that ends in 0001
-is rejected, 0002 answers slowly, 0003 is accepted with the answer lost, 0004 is accepted and never delivered.
+It keeps a journal of every accepted message, so that a proof can say what really went out. A number that ends in
+0001 is rejected, 0002 answers slowly, 0003 is accepted with the answer lost, 0004 is accepted and never delivered.
 """
 
 import asyncio

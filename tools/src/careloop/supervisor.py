@@ -41,7 +41,7 @@ class Supervisor:
     run: Run
     children: dict[str, Child] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
-    _ending: threading.Event = field(default_factory=threading.Event)
+    ending: threading.Event = field(default_factory=threading.Event)
     _watcher: threading.Thread | None = None
 
     def __post_init__(self) -> None:
@@ -77,8 +77,8 @@ class Supervisor:
         self._watcher.start()
 
     def stop_all(self) -> None:
-        """End all children, the last started first; programs of ours together, since they need the servers to end well."""
-        self._ending.set()
+        """End all children: programs of ours first, since they need the servers, whose data ends with the run."""
+        self.ending.set()
         if self._watcher:
             self._watcher.join()
         with self._lock:
@@ -116,7 +116,7 @@ class Supervisor:
         self.run.write(record)
 
     def _keep_running(self) -> None:
-        while not self._ending.wait(0.1):
+        while not self.ending.wait(0.1):
             for child in list(self.children.values()):
                 with self._lock:
                     if child.wanted and child.process and child.process.poll() is not None:

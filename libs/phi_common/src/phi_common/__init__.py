@@ -1,0 +1,1 @@
+"""What every CareLoop service stands on: plumbing and contracts, and no word of care."""

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from phi_common.clock import Now, new_id
-from phi_common.crypto import Undecryptable, seal, unseal
+from phi_common.crypto import BlindIndex, Undecryptable, seal, unseal
 from phi_common.events import Event
 from phi_common.keys import PatientKeys, TopicKeys
 from phi_common.topics import PARTITIONS
@@ -52,6 +52,9 @@ def partition_of(patient_id: UUID) -> int:
 
 class Tx:
     """One transaction: its connections, the business time, and what will be written with it at commit."""
+
+    index: BlindIndex
+    """For look-ups by values that are not stored; only in the service that owns the database."""
 
     def __init__(self, sql: AsyncConnection, pg: Any, now: datetime, actor: str, keys: PatientKeys) -> None:
         self.sql = sql
@@ -133,6 +136,7 @@ class Database:
         self.engine = engine_of(url, ca_file)
         self.now = now
         self.keys = keys
+        self.index: BlindIndex | None = None
         self.topic_keys = topic_keys
         self.wake: Callable[[], None] = lambda: None
 
@@ -143,6 +147,8 @@ class Database:
             pg = (await sql.get_raw_connection()).driver_connection
             tx = Tx(sql, pg, self.now(), actor, self.keys)
             tx.traceparent = traceparent
+            if self.index:
+                tx.index = self.index
             yield tx
             await self._write(tx)
         if tx.emitted:

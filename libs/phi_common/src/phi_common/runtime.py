@@ -75,7 +75,7 @@ class Runtime:
         async with await self.pg() as pg, pg.transaction():
             await self.keys.prepare(pg, create=create)
             if create:
-                self.index = BlindIndex(await self._index_key(pg))
+                self.index = self.db.index = BlindIndex(await self._index_key(pg))
 
     async def _index_key(self, pg: Any) -> bytes:
         transit = f"index-{self.name}"

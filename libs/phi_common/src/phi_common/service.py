@@ -1,4 +1,4 @@
-"""How a service is put together and run: `SERVICE = Service(...)` in its `main.py`, `run(SERVICE, Settings)` to start."""
+"""How a service is put together and run: `SERVICE = Service(...)` in `main.py`, `run(SERVICE, Settings)` to start."""
 
 import argparse
 import asyncio
@@ -146,7 +146,7 @@ def plumbing_routes(service: Service) -> APIRouter:
 
 
 async def _barrier(service: Service, runtime: Runtime) -> dict[str, Any]:
-    """Only meaningful with a virtual clock: what still has to happen before time may go on, and when something is due."""
+    """For a virtual clock: what still has to happen before time may go on, and when something is due."""
     async with runtime.transaction(service.name) as tx:
         (rows,) = await (await tx.pg.execute("SELECT count(*) FROM outbox")).fetchone()
         dues = [await sweep.next_due(tx) for sweep in service.sweeps if sweep.next_due]

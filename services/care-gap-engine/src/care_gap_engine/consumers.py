@@ -26,7 +26,7 @@ profiles = subscribe(
     decide={ProfileChanged: PROTOCOLS.change_profile},
     load=storage.load_charts,
     save=storage.save_charts,
-    despite_parking=lambda event: event.deceased,
+    despite_parking=lambda event: isinstance(event, ProfileChanged) and event.deceased,
 )
 
 sweep = Sweep(facts, storage.due_charts, next_due=storage.next_due)

@@ -63,12 +63,17 @@ SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::timesta
 ON CONFLICT (gap_id) DO UPDATE SET state = excluded.state, opened = excluded.opened, closed = excluded.closed
 """
 HISTORY = "SELECT sealed FROM facts WHERE patient_id = %b ORDER BY id"
-ERASED = "EXISTS (SELECT FROM subjects WHERE id = patient_id AND erased_at IS NOT NULL)"
-DUE = f"SELECT patient_id FROM charts WHERE due_at <= %b AND NOT {ERASED} ORDER BY due_at LIMIT %b"
-NEXT_DUE = f"SELECT min(due_at) FROM charts WHERE NOT {ERASED}"
+DUE = """
+SELECT patient_id FROM charts JOIN subjects ON id = patient_id
+WHERE due_at <= %b AND erased_at IS NULL ORDER BY due_at LIMIT %b
+"""
+NEXT_DUE = "SELECT min(due_at) FROM charts JOIN subjects ON id = patient_id WHERE erased_at IS NULL"
+
+Body = tuple[Profile, tuple[Fact, ...], tuple[Gap, ...]]
+BLANK: Body = (Profile(), (), ())
 
 encode = msgspec.msgpack.Encoder().encode
-decode_chart = msgspec.msgpack.Decoder(tuple[Profile, tuple[Fact, ...], tuple[Gap, ...]]).decode
+decode_chart = msgspec.msgpack.Decoder(Body).decode
 decode_fact = msgspec.msgpack.Decoder(Fact).decode
 
 
@@ -79,8 +84,10 @@ async def load_charts(tx: Tx, ids: Sequence[UUID]) -> dict[UUID, Chart]:
     found = dict(await (await tx.pg.execute(LOAD, [ids])).fetchall())
     loaded = {}
     for patient in ids:
-        body = decode_chart(tx.open(patient, CHART, found[patient])) if patient in found else ()
-        loaded[patient] = Chart(patient, *body, doubted=patient in doubted)
+        profile, known, standing = BLANK
+        if patient in found:
+            profile, known, standing = decode_chart(tx.open(patient, CHART, found[patient]))
+        loaded[patient] = Chart(patient, profile, known, standing, doubted=patient in doubted)
     return loaded
 
 
@@ -121,5 +128,5 @@ async def due_charts(tx: Tx, upto: datetime, limit: int) -> list[UUID]:
 
 async def next_due(tx: Tx) -> datetime | None:
     """The next instant at which any state changes by time alone."""
-    row = await (await tx.pg.execute(NEXT_DUE)).fetchone()
-    return row[0]
+    ((instant,),) = await (await tx.pg.execute(NEXT_DUE)).fetchall()
+    return instant if isinstance(instant, datetime) else None

@@ -17,7 +17,7 @@ from consent.drain import effective_within
 from consent.storage import addresses, permits
 from consent.storage.preferences import load
 from phi_common.auth import Principal, requires
-from phi_common.db import Tx
+from phi_common.db import Erased, Tx
 from phi_common.decision import Refused
 from phi_common.events.consent import Channel
 from phi_common.problem import Problem
@@ -91,13 +91,9 @@ async def change_preference(
     async def work(tx: Tx) -> tuple[int, dict[str, Any]]:
         by = principal.subject
         if change.permission == "blocked":
-            await consumers.preferences.within(
-                tx, [Block(patient_id, channel, by, change.evidence or change.wording)]
-            )
+            await consumers.preferences.within(tx, [Block(patient_id, channel, by, change.evidence or change.wording)])
             return 202, {"state": "pending", "optout": str(await permits.opt_out(tx, channel, [patient_id]))}
-        agreed = Allow(
-            patient_id, channel, by, change.wording, change.evidence, change.obtained_at, change.preferred
-        )
+        agreed = Allow(patient_id, channel, by, change.wording, change.evidence, change.obtained_at, change.preferred)
         await consumers.preferences.within(tx, [agreed])
         await addresses.lift(tx, channel, patient_id)
         return 200, {"state": "effective"}
@@ -107,6 +103,8 @@ async def change_preference(
         status, answer = await runtime.idempotent(principal, idempotency_key, what, work)
     except Refused as refused:
         raise Problem(422, "Refused", refused.reason) from None
+    except Erased:
+        raise Problem(404, "Unknown patient") from None
     if status == 202 and await effective_within(runtime, UUID(answer["optout"]), EFFECTIVE_SECONDS):
         status, answer = 200, answer | {"state": "effective"}
     return JSONResponse(answer, status)
@@ -126,7 +124,10 @@ async def read_preferences(
 async def grant_permit(
     asked: PermitRequest, request: Request, principal: Annotated[Principal, Depends(requires(PERMITS_GRANT))]
 ) -> dict[str, Any]:
-    """Leave to send one message now, or 403 with the reason. The caller's stopwatch starts before it asks."""
+    """Leave to send one message now, or 403 with the reason. The caller's stopwatch starts before it asks.
+
+    409 names the permit that the message has: a caller whose answer was lost can close it as not sent and ask again.
+    """
     runtime: Runtime = request.app.state.runtime
     kind = ADDRESSED.get(asked.channel)
     address = addresses.normal(kind, asked.address) if kind and asked.address else None
@@ -134,9 +135,10 @@ async def grant_permit(
     wanted = permits.Request(asked.message_id, tuple(asked.patient_ids), asked.channel, digest, asked.purpose)
     async with runtime.transaction(principal.subject) as tx:
         answer = await permits.grant(tx, wanted)
+        held = await permits.holder(tx, asked.message_id) if answer is Refusal.ALREADY_GRANTED else None
     if isinstance(answer, Refusal):
         status = 409 if answer is Refusal.ALREADY_GRANTED else 403
-        raise Problem(status, "No permit", answer.value, reason=answer.value)
+        raise Problem(status, "No permit", answer.value, reason=answer.value, permit_id=held and str(held))
     return {"id": str(answer.id), "expires_in_ms": permits.TTL_MS}
 
 

@@ -31,9 +31,7 @@ async def _drain(runtime: Runtime) -> None:
             async with runtime.transaction(runtime.name) as tx:
                 await permits.settle(tx)
             runtime.recovered("drain")
-        except (
-            Exception
-        ) as error:  # opt-outs must go on becoming effective whatever happened; readiness tells
+        except Exception as error:  # opt-outs must go on becoming effective whatever happened; readiness tells
             runtime.stumble("drain", error)
         await asyncio.sleep(POLL_SECONDS)
 

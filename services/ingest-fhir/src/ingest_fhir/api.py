@@ -37,9 +37,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 router = APIRouter()
 
 
-def route(
-    path: str, permission: str
-) -> Callable[[Callable[[Request, Principal], Awaitable[Response]]], Endpoint]:
+def route(path: str, permission: str) -> Callable[[Callable[[Request, Principal], Awaitable[Response]]], Endpoint]:
     """A raw POST route: a permission, and every error in FHIR's own form. No body model stands in the hot path."""
 
     def register(answer: Callable[[Request, Principal], Awaitable[Response]]) -> Endpoint:
@@ -97,6 +95,20 @@ async def body_of(request: Request, media_types: frozenset[str]) -> bytes:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
+def typed(kind: str) -> Endpoint:
+    """`POST /fhir/<kind>`."""
+
+    async def create_typed(request: Request, principal: Principal) -> Response:
+        raw = await body_of(request, JSON)
+        report = understand(raw, principal.subject, kind=kind, if_none_exist=condition(request))
+        return await create(request, principal, raw, report)
+
+    return route(f"/fhir/{kind}", FHIR_WRITE)(create_typed)
+
+
+create_observation, create_condition, create_patient = map(typed, ("Observation", "Condition", "Patient"))
+
+
 @route("/fhir", FHIR_WRITE)
 async def transact(request: Request, principal: Principal) -> Response:
     """A transaction Bundle, stored as a whole or not at all; or a single resource."""
@@ -105,9 +117,7 @@ async def transact(request: Request, principal: Principal) -> Response:
         return await create(
             request, principal, raw, understand(raw, principal.subject, if_none_exist=condition(request))
         )
-    return await submit(
-        request, principal, raw, understand_bundle(raw, principal.subject), transaction_response
-    )
+    return await submit(request, principal, raw, understand_bundle(raw, principal.subject), transaction_response)
 
 
 async def create(request: Request, principal: Principal, raw: bytes, report: Report) -> Response:
@@ -120,22 +130,6 @@ def condition(request: Request) -> str:
     return request.headers.get("if-none-exist", "")
 
 
-def typed(kind: str) -> Endpoint:
-    """`POST /fhir/<kind>`."""
-
-    async def create_typed(request: Request, principal: Principal) -> Response:
-        raw = await body_of(request, JSON)
-        report = understand(raw, principal.subject, kind=kind, if_none_exist=condition(request))
-        return await create(request, principal, raw, report)
-
-    return route(f"/fhir/{kind}", FHIR_WRITE)(create_typed)
-
-
-create_patient, create_observation, create_condition = (
-    typed(kind) for kind in ("Patient", "Observation", "Condition")
-)
-
-
 async def submit(
     request: Request,
     principal: Principal,
@@ -145,16 +139,16 @@ async def submit(
 ) -> Response:
     """Store, wait until that is durable, and answer; a repeated Idempotency-Key gets the first answer again."""
     desk = desk_of(request.app.state.runtime)
+    key = request_key(request, principal, desk)
+    asked = f"{request.scope['path']}\0{condition(request)}\0".encode() if key else b""
     given = await desk.submit(
         Submission(
             reports=reports,
             by=principal.subject,
             action=FHIR_WRITE,
             answer=answer,
-            request_hash=hashlib.sha256(
-                f"{request.url.path}\0{condition(request)}\0".encode() + raw
-            ).digest(),
-            key=request_key(request, principal, desk),
+            request_hash=hashlib.sha256(asked + raw).digest() if key else b"",
+            key=key,
             traceparent=new_traceparent(request.headers.get("traceparent")),
         )
     )
@@ -190,9 +184,7 @@ def transaction_response(filed: list[Filed]) -> Answer:
             }
         )
     bundle = {"resourceType": "Bundle", "type": "transaction-response", "entry": entries}
-    return Answer(
-        200, msgspec.json.encode(bundle if entries else {k: v for k, v in bundle.items() if k != "entry"})
-    )
+    return Answer(200, msgspec.json.encode(bundle if entries else {k: v for k, v in bundle.items() if k != "entry"}))
 
 
 @route("/fhir/Patient/_search", FHIR_SEARCH)

@@ -1,1 +1,1 @@
-"""Outreach decides what to say to a patient, when and by which channel, and when a person has to take over."""
+"""Outreach decides what to say to a patient, when, by which channel, and when a person has to take over."""

@@ -75,7 +75,7 @@ async def read_reviews(
 async def signed(
     request: Request, x_timestamp: Annotated[str, Header()], x_signature: Annotated[str, Header()]
 ) -> bytes:
-    """The body of a webhook whose signature is right and fresh; anything else is refused without a reason."""
+    """The body of a webhook whose signature is right and fresh; else 401 without a reason."""
     body = await request.body()
     secret = SIGNING[request.app.state.runtime]
     wanted = hmac.new(secret, x_timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
@@ -92,7 +92,7 @@ def _fresh(timestamp: str) -> bool:
 
 @router.post("/webhooks/sms/status", status_code=204, response_class=Response)
 async def sms_status(request: Request, body: Annotated[bytes, Depends(signed)]) -> None:
-    """Note what became of a text; the conversation hears of it with its next step. Told twice, it counts once."""
+    """Note what became of a text for the conversation to hear. Told twice, it counts once."""
     report = _report(body)
     status = {"delivered": "delivered", "undelivered": "undelivered", "failed": "undelivered"}.get(report.status)
     if status is None:
@@ -107,5 +107,3 @@ def _report(body: bytes) -> StatusReport:
         return StatusReport.model_validate_json(body)
     except ValidationError:
         raise Problem(422, "Not a status report") from None
-
-

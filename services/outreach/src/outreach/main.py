@@ -11,7 +11,7 @@ from phi_common.service import Service
 
 @asynccontextmanager
 async def ready(runtime: Runtime) -> AsyncIterator[None]:
-    """Texts that must not be used stop the start; the secret that carriers sign with is there for the first webhook."""
+    """Bad texts stop the start; the secret that carriers sign with is there before their first report."""
     library()
     api.SIGNING[runtime] = (await runtime.vault.secret("webhook/sms"))["secret"].encode()
     yield

@@ -62,17 +62,13 @@ deliveries = sa.Table(
     sa.CheckConstraint(
         "state IN ('ready', 'attempting', 'sent', 'failed', 'unknown', 'refused', 'cancelled')", name="state"
     ),
-    sa.Index(
-        "ix_deliveries_open", "due", postgresql_where=sa.text("state IN ('ready', 'attempting', 'unknown')")
-    ),
+    sa.Index("ix_deliveries_open", "due", postgresql_where=sa.text("state IN ('ready', 'attempting', 'unknown')")),
     sa.Index("ix_deliveries_news", "patient_id", postgresql_where=sa.text("news")),
 )
 portal_messages = sa.Table(
     "portal_messages",
     metadata,
-    sa.Column(
-        "id", sa.Uuid, primary_key=True, comment="the message id: a repeat cannot become a second message"
-    ),
+    sa.Column("id", sa.Uuid, primary_key=True, comment="the message id: a repeat cannot become a second message"),
     sa.Column("patient_id", sa.Uuid, nullable=False, index=True),
     sa.Column("sealed", sa.LargeBinary, nullable=False),
     sa.Column("at", INSTANT, nullable=False),
@@ -124,7 +120,7 @@ ON CONFLICT (gap_id) DO UPDATE SET closed_at = coalesce(reviews.closed_at, exclu
 """
 REPORTED = """
 UPDATE deliveries SET carrier = %(status)s, carrier_at = %(at)s, news = true,
-                      state = CASE WHEN state = 'unknown' THEN 'sent' ELSE state END, at = coalesce(at, %(at)s)
+                      state = CASE state WHEN 'unknown' THEN 'sent' ELSE state END, at = coalesce(at, %(at)s)
 WHERE message_id = %(message_id)s AND channel = 'sms' AND carrier IS NULL
 RETURNING patient_id
 """
@@ -135,9 +131,7 @@ async def load_conversations(tx: Tx, patients: Sequence[UUID]) -> dict[UUID, Con
     found = {patient: Conversation() for patient in patients}
     for patient, sealed in await (await tx.pg.execute(LOAD, [list(patients)])).fetchall():
         found[patient] = STATE.validate_json(tx.open(patient, "conversations.sealed", sealed))
-    for patient, message, gap, state, at, *rest in await (
-        await tx.pg.execute(NEWS, [list(patients)])
-    ).fetchall():
+    for patient, message, gap, state, at, *rest in await (await tx.pg.execute(NEWS, [list(patients)])).fetchall():
         outcome = Outcome(message, gap, state, at, *rest)
         desk = found[patient].desk
         found[patient] = replace(found[patient], desk=replace(desk, outcomes=(*desk.outcomes, outcome)))
@@ -155,9 +149,7 @@ async def save_conversations(tx: Tx, states: dict[UUID, Conversation]) -> None:
         for patient, state in states.items()
     ]
     await tx.pg.execute(SAVE, columns(rows, 3))
-    handed = [
-        _row(tx, patient, delivery) for patient, state in states.items() for delivery in state.desk.handed
-    ]
+    handed = [_row(tx, patient, delivery) for patient, state in states.items() for delivery in state.desk.handed]
     if handed:
         await tx.pg.execute(HAND_OVER, columns(handed, 8))
     if withdrawn := [message for state in states.values() for message in state.desk.withdrawn]:
@@ -228,7 +220,7 @@ async def open_reviews(tx: Tx, limit: int) -> list[dict[str, Any]]:
 
 
 async def work_in_hand(tx: Tx) -> int:
-    """Deliveries that the gate should send now, is sending, or has finished without the conversation knowing."""
+    """Deliveries that wait for the gate now, are with it, or are finished and not yet told."""
     query = f"""
     SELECT count(*) FROM deliveries d
     WHERE (state = 'ready' AND due <= %s) OR state = 'attempting' OR ({FINISHED})
@@ -240,7 +232,5 @@ async def work_in_hand(tx: Tx) -> int:
 
 async def next_due(tx: Tx) -> datetime | None:
     """When time alone will ask for something next."""
-    row = await (
-        await tx.pg.execute("SELECT min(due_at) FROM conversations WHERE due_at IS NOT NULL")
-    ).fetchone()
+    row = await (await tx.pg.execute("SELECT min(due_at) FROM conversations WHERE due_at IS NOT NULL")).fetchone()
     return row[0] if row else None

@@ -15,5 +15,5 @@ reports = subscribe(
     decide={PatientReported: REGISTRY.report},
     load=storage.load_profiles,
     save=storage.save_profiles,
-    despite_parking=lambda event: event.deceased is True,
+    despite_parking=lambda event: isinstance(event, PatientReported) and event.deceased is True,
 )

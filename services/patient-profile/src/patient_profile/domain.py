@@ -77,7 +77,7 @@ class Registry:
     default_zone: str
 
     def report(self, known: Golden, event: PatientReported, now: datetime) -> Decision[Golden]:
-        """Fold one report into the record: what it does not say stays, what it says wins. Only changes are told.
+        """Fold one report into the record: what it does not say stays, what it says wins; tell what changed.
 
         A death stays until a report says outright that the person lives.
         """
@@ -93,7 +93,7 @@ class Registry:
         if event.language:
             said["language"] = event.language.lower()
         facility = said.get("facility", known.facility)
-        zone = self.zones.get(facility, self.default_zone)
+        zone = self.zones.get(facility or "", self.default_zone)
         after = replace(known, **said, zone=zone, reported=True)
         return Decision(after, tuple(news(known, after)))
 

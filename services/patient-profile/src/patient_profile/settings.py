@@ -3,7 +3,7 @@
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
 from phi_common.settings import CommonSettings
@@ -22,9 +22,9 @@ Zone = Annotated[str, AfterValidator(known_zone)]
 
 
 class Settings(CommonSettings):
-    """Where facilities are: `PATIENT_PROFILE_FACILITY_ZONES={"NORTH": "America/Chicago"}`; elsewhere the default."""
+    """Where facilities are: `PATIENT_PROFILE_FACILITY_ZONES={"NORTH": "America/Chicago"}`, or the default."""
 
     model_config = SettingsConfigDict(env_prefix="PATIENT_PROFILE_")
 
-    facility_zones: dict[str, Zone] = {}
+    facility_zones: dict[str, Zone] = Field(default_factory=dict)
     default_zone: Zone = "America/New_York"

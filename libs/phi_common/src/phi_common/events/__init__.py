@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 
 class Class(Enum):
-    """What it would mean if a field were seen: nothing, a hint together with others, or protected health information."""
+    """What it would mean if a field were seen: nothing, a hint beside others, or protected health information."""
 
     PLAIN = "plain"
     QUASI = "quasi"

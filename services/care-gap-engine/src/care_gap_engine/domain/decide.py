@@ -60,12 +60,12 @@ class Protocols:
     def learn(self, chart: Chart, fact: Fact, now: datetime) -> Decision[Chart]:
         """Keep a fact, and judge the rules that read it or what it replaces."""
         before = next((known for known in chart.facts if known.identity == fact.identity), None)
-        facts, touched = chart.facts, ()
+        facts = chart.facts
+        touched: tuple[Rule, ...] = ()
         if before is None or fact.replaces(before):
-            readers = tuple(rule for rule in self.rules if rule.reads(fact))
-            touched = readers if before is None else tuple(
-                rule for rule in self.rules if rule in readers or rule.reads(before)
-            )  # fmt: skip
+            touched = readers = tuple(rule for rule in self.rules if rule.reads(fact))
+            if before is not None:
+                touched += tuple(rule for rule in self.rules if rule not in readers and rule.reads(before))
             facts = swapped(facts, before, fact if readers and not fact.retracted else None)
         if not chart.doubted and any(gap.doubted for gap in chart.gaps):
             touched = self.rules
@@ -104,6 +104,9 @@ def judge(chart: Chart, rules: tuple[Rule, ...], now: datetime) -> Decision[Char
 
 def advanced(before: Gap, rule: Rule, verdict: Verdict, now: datetime, today: date, zone: ZoneInfo) -> Gap:
     """The gap after a verdict: the same episode, its end, or a new one."""
+    until = None
+    if verdict.changes is not None:
+        until = datetime.combine(verdict.changes, time(), zone).astimezone(now.tzinfo)
     same_state = verdict.state is before.state and before.since is not None
     live = verdict.state in LIVE
     begins = live and (before.state not in LIVE or renewed(before, verdict))
@@ -116,7 +119,7 @@ def advanced(before: Gap, rule: Rule, verdict: Verdict, now: datetime, today: da
         due=verdict.due,
         since=before.since if same_state and not begins else today,
         opened=opened or (now if verdict.state in OPEN else None),
-        until=verdict.changes and datetime.combine(verdict.changes, time(), zone).astimezone(now.tzinfo),
+        until=until,
         evidence=verdict.evidence.identity if verdict.evidence else None,
         doubted=verdict is DOUBTFUL,
     )
@@ -124,7 +127,9 @@ def advanced(before: Gap, rule: Rule, verdict: Verdict, now: datetime, today: da
 
 def renewed(before: Gap, verdict: Verdict) -> bool:
     """A younger result ended the episode, though the next due date is already near."""
-    return verdict.state is GapState.DUE_SOON and before.due is not None and verdict.due > before.due
+    if verdict.state is not GapState.DUE_SOON or verdict.due is None or before.due is None:
+        return False
+    return verdict.due > before.due
 
 
 def ends(before: Gap, after: Gap) -> bool:

@@ -23,7 +23,7 @@ PRESENT = frozenset(
 class Fact:
     """What a source said at `recorded` about something true from `effective`.
 
-    It holds until the next report of the same `source` and `source_id`; the history keeps what was said before.
+    It holds until the next report of the same `source` and `source_id`; the history keeps all of them.
     """
 
     source: str

@@ -19,7 +19,7 @@ Dated = tuple[date | None, Fact | None]
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """Codes of one system. With `prefix`, a code covers all that begin with it, but for those under `without`."""
+    """Codes of one system; with `prefix`, each covers all that begin with it, but not those in `without`."""
 
     system: str
     codes: tuple[str, ...]
@@ -59,9 +59,8 @@ class Rule:
     def reads(self, fact: Fact) -> bool:
         """Whether a fact can matter to this rule."""
         lists = self.evidence if fact.kind == OBSERVATION else self.conditions
-        for (
-            codes
-        ) in lists:  # a loop: `any` with a generator takes three times as long, and this is the hot path
+        # A loop on purpose: `any` with a generator takes three times as long, and this is the hot path.
+        for codes in lists:  # noqa: SIM110
             if codes.has(fact.system, fact.code):
                 return True
         return False

@@ -98,9 +98,7 @@ def allow(state: Preferences, command: Allow, now: datetime) -> Decision[Prefere
     if not command.preferred:
         return _told(after, command.patient_id, now, [command.channel])
     former = [state.preferred] if state.preferred not in (None, command.channel) else []
-    return _told(
-        replace(after, preferred=command.channel), command.patient_id, now, [command.channel, *former]
-    )
+    return _told(replace(after, preferred=command.channel), command.patient_id, now, [command.channel, *former])
 
 
 def block(state: Preferences, command: Block, now: datetime) -> Decision[Preferences]:
@@ -137,9 +135,7 @@ def _with_rule(
     return replace(state, rules={**state.rules, channel: rule})
 
 
-def _told(
-    state: Preferences, patient_id: UUID, now: datetime, channels: Iterable[Channel]
-) -> Decision[Preferences]:
+def _told(state: Preferences, patient_id: UUID, now: datetime, channels: Iterable[Channel]) -> Decision[Preferences]:
     """One event per channel, each with the next version; the channel that was acted on comes first."""
     events = tuple(
         PreferenceChanged(

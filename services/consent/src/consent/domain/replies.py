@@ -31,9 +31,7 @@ class Reply(Enum):
         return self in (Reply.DOUBT, Reply.START)
 
 
-SIGNS = str.maketrans(
-    {"🛑": " stop ", "⛔": " stop ", "🚫": " stop ", "👍": " ok ", "🙏": " thanks ", "❤": " thanks "}
-)
+SIGNS = str.maketrans({"🛑": " stop ", "⛔": " stop ", "🚫": " stop ", "👍": " ok ", "🙏": " thanks ", "❤": " thanks "})
 APOSTROPHES = "'`\u2019"
 PHRASES = re.compile(r"\b(opt out|opt in|stop all|cancel all|un subscribe|no mas)\b")
 LOOKALIKES = str.maketrans("05", "os")
@@ -48,9 +46,7 @@ def _canonical(word: str) -> str:
 def _words(text: str) -> list[str]:
     """Words without case, accents, apostrophes and invisible signs; anything else between them is a space."""
     signs = unicodedata.normalize("NFKD", text.translate(SIGNS)).casefold()
-    kept = (
-        sign for sign in signs if sign not in APOSTROPHES and unicodedata.category(sign) not in ("Mn", "Cf")
-    )
+    kept = (sign for sign in signs if sign not in APOSTROPHES and unicodedata.category(sign) not in ("Mn", "Cf"))
     spaced = " ".join("".join(sign if sign.isalnum() else " " for sign in kept).split())
     return PHRASES.sub(lambda phrase: phrase[0].replace(" ", ""), spaced).split()
 

@@ -40,9 +40,7 @@ CLOSE = """
 UPDATE permits SET closed_at = coalesce(closed_at, clock_timestamp()), outcome = %s
 WHERE id = %b AND (outcome IS NULL OR outcome IN ('unknown', %s)) RETURNING id
 """
-OPT_OUT = (
-    "INSERT INTO optouts (id, provider_id, channel, digest, patient_ids) VALUES (%b, %s, %s, %b, %b::uuid[])"
-)
+OPT_OUT = "INSERT INTO optouts (id, provider_id, channel, digest, patient_ids) VALUES (%b, %s, %s, %b, %b::uuid[])"
 SETTLE = """
 UPDATE optouts o SET effective_at = clock_timestamp()
 WHERE o.effective_at IS NULL AND NOT EXISTS (
@@ -103,6 +101,13 @@ async def grant(tx: Tx, request: Request) -> Permit | Refusal:
     return refused or permit
 
 
+async def holder(tx: Tx, message_id: UUID) -> UUID | None:
+    """The permit that this message has, or had and used."""
+    query = "SELECT id FROM permits WHERE message_id = %b AND outcome IS DISTINCT FROM 'not-sent'"
+    found = await (await tx.pg.execute(query, [message_id])).fetchone()
+    return found[0] if found else None
+
+
 async def close(tx: Tx, permit_id: UUID, outcome: Outcome) -> bool:
     """Report what became of a permit, once; `unknown` may be resolved later. False if that does not fit."""
     closed = await tx.pg.execute(CLOSE, [outcome.value, permit_id, outcome.value])
@@ -136,17 +141,14 @@ async def settle(tx: Tx) -> int:
 
 async def is_effective(tx: Tx, optout_id: UUID) -> bool:
     """Whether the person may be told that no more messages will go out."""
-    found = await tx.pg.execute(
-        "SELECT 1 FROM optouts WHERE id = %b AND effective_at IS NOT NULL", [optout_id]
-    )
+    found = await tx.pg.execute("SELECT 1 FROM optouts WHERE id = %b AND effective_at IS NOT NULL", [optout_id])
     return await found.fetchone() is not None
 
 
 async def receive(tx: Tx, provider_id: str, reply: str, *, flagged: bool) -> bool:
     """Note a text received; False when the provider has delivered this one before."""
     seen = await tx.pg.execute(
-        "INSERT INTO replies (provider_id, reply, flagged) VALUES (%s, %s, %s) "
-        "ON CONFLICT DO NOTHING RETURNING 1",
+        "INSERT INTO replies (provider_id, reply, flagged) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING RETURNING 1",
         [provider_id, reply, flagged],
     )
     return await seen.fetchone() is not None
@@ -154,7 +156,5 @@ async def receive(tx: Tx, provider_id: str, reply: str, *, flagged: bool) -> boo
 
 async def pending(tx: Tx) -> int:
     """How many opt-outs are not effective yet."""
-    (count,) = await (
-        await tx.pg.execute("SELECT count(*) FROM optouts WHERE effective_at IS NULL")
-    ).fetchone()
+    (count,) = await (await tx.pg.execute("SELECT count(*) FROM optouts WHERE effective_at IS NULL")).fetchone()
     return int(count)

@@ -57,9 +57,7 @@ async def load(tx: Tx, ids: Sequence[UUID]) -> dict[UUID, Preferences]:
         rule = Rule(Permission(permission), version, since, _evidence(tx.open(patient, EVIDENCE, evidence)))
         rules.setdefault(patient, {})[Channel(channel)] = rule
     found = {
-        patient: Preferences(
-            version, deceased, Channel(preferred) if preferred else None, rules.get(patient, {})
-        )
+        patient: Preferences(version, deceased, Channel(preferred) if preferred else None, rules.get(patient, {}))
         for patient, version, deceased, preferred in known
     }
     return {patient: found.get(patient, Preferences()) for patient in ids}
@@ -70,9 +68,7 @@ async def save(tx: Tx, states: Mapping[UUID, Preferences]) -> None:
     ordered = sorted(states.items())
     people = [(p, s.version, s.deceased, s.preferred and s.preferred.value) for p, s in ordered]
     await tx.pg.execute(SAVE_PEOPLE, columns(people, 4))
-    consents = [
-        _consent(tx, patient, channel, rule) for patient, s in ordered for channel, rule in s.rules.items()
-    ]
+    consents = [_consent(tx, patient, channel, rule) for patient, s in ordered for channel, rule in s.rules.items()]
     if consents:
         saved = columns(sorted(consents, key=lambda row: (row[0], row[2])), 6)
         await tx.pg.execute(SAVE_RULES, saved[:5])
@@ -84,17 +80,11 @@ async def _save_contacts(tx: Tx, index: BlindIndex, states: Sequence[tuple[UUID,
     reported = [(patient, state.contacts) for patient, state in states if state.contacts is not None]
     if not reported:
         return
-    seen = {
-        (patient, kind, digest_of(index, kind, value)) for patient, all_ in reported for kind, value in all_
-    }
+    seen = {(patient, kind, digest_of(index, kind, value)) for patient, all_ in reported for kind, value in all_}
     await tx.pg.execute(FORGET_ADDRESSES, [[patient for patient, _ in reported]])
     if seen:
-        await tx.pg.execute(
-            SAVE_ADDRESSES, columns(sorted({(patient, digest) for patient, _, digest in seen}), 2)
-        )
-        blocks = {
-            (c.value, digest) for _, kind, digest in seen for c, needed in ADDRESSED.items() if needed == kind
-        }
+        await tx.pg.execute(SAVE_ADDRESSES, columns(sorted({(patient, digest) for patient, _, digest in seen}), 2))
+        blocks = {(c.value, digest) for _, kind, digest in seen for c, needed in ADDRESSED.items() if needed == kind}
         await tx.pg.execute(SAVE_BLOCKS, columns(sorted(blocks), 2))
 
 

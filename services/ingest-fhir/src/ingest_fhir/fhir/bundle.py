@@ -27,13 +27,10 @@ def understand(
     raw: bytes, source: str, *, kind: str = "", if_none_exist: str = "", within: Within | None = None
 ) -> Report:
     """The report in one resource. With `kind` it must be one of that type. Raises Refusal."""
-    if not kind:
-        kind = _decoded(_kind.decode, raw, "").resource_type
-        if kind not in _decoders:
-            raise Refusal(422, "not-supported", "resource type is missing or not taken here", "resourceType")
-    resource = _decoded(_decoders[kind].decode, raw, kind)
-    if resource.resource_type != kind:
-        raise Refusal(422, "value", "resource type is not the one of this address", "resourceType")
+    kind = kind or _kind_of(raw)
+    if kind not in _decoders:
+        raise Refusal(422, "not-supported", "resource type is missing or not taken here", "resourceType")
+    resource = _resource(raw, kind)
     unless = _condition(if_none_exist) if if_none_exist else None
     about = within or _nothing_else
     build = partial(Report, kind, source, raw=raw, unless=unless)
@@ -60,7 +57,7 @@ def understand_bundle(raw: bytes, source: str) -> tuple[Report, ...]:
 
 def is_bundle(raw: bytes) -> bool:
     """Whether the body says that it is a Bundle. Raises Refusal when it says nothing that can be read."""
-    return bool(_decoded(_kind.decode, raw, "").resource_type == "Bundle")
+    return _kind_of(raw) == "Bundle"
 
 
 def _inside(at: int, step: Callable[..., Any], *args: Any) -> Any:
@@ -73,7 +70,7 @@ def _inside(at: int, step: Callable[..., Any], *args: Any) -> Any:
 def _index(entry: Entry, source: str, patients: dict[str, tuple[Identifier, ...]]) -> None:
     """Remember under which addresses an entry's Patient may be referred to."""
     raw = bytes(entry.resource)
-    if _decoded(_kind.decode, raw, "resource").resource_type != "Patient":
+    if _kind_of(raw) != "Patient":
         return
     try:
         patient = _decoded(_decoders["Patient"].decode, raw, "Patient")
@@ -111,14 +108,29 @@ def _condition(text: str) -> Identifier:
     """`identifier=system|value`, the one condition that can be asked."""
     query = text.removeprefix("?")
     if not query.startswith("identifier=") or "&" in query:
-        raise Refusal(
-            400, "not-supported", "only identifier=system|value can be a condition", "If-None-Exist"
-        )
+        raise Refusal(400, "not-supported", "only identifier=system|value can be a condition", "If-None-Exist")
     return token(query.removeprefix("identifier="), "If-None-Exist")
 
 
 def _nothing_else(_: str) -> tuple[Identifier, ...] | None:
     return None
+
+
+def _kind_of(raw: bytes) -> str:
+    return str(_decoded(_kind.decode, raw, "").resource_type)
+
+
+def _resource(raw: bytes, kind: str) -> Any:
+    """The resource, which must be of this type; the type is looked at first when anything is wrong."""
+    try:
+        resource = _decoded(_decoders[kind].decode, raw, kind)
+        found = resource.resource_type
+    except Refusal:
+        if (found := _kind_of(raw)) == kind:
+            raise
+    if found != kind:
+        raise Refusal(422, "value", "resource type is not the one of this address", "resourceType")
+    return resource
 
 
 def _decoded(decode: Callable[[bytes], Any], raw: bytes, root: str) -> Any:

@@ -44,9 +44,7 @@ def people(patient: Patient, source: str) -> tuple[Identifier, ...]:
     if patient.id:
         named += (logical(source, patient.id),)
     if not named:
-        raise Refusal(
-            422, "required", "an identifier with system and value, or an id, is needed", "Patient.identifier"
-        )
+        raise Refusal(422, "required", "an identifier with system and value, or an id, is needed", "Patient.identifier")
     return named
 
 
@@ -88,9 +86,7 @@ def contacts(patient: Patient) -> tuple[tuple[Phone, ...] | None, tuple[str, ...
     """Phones and e-mail addresses in use."""
     if patient.telecom is None:
         return None, None
-    used = [
-        point for point in patient.telecom if point.value and point.use != "old" and not _ended(point.period)
-    ]
+    used = [point for point in patient.telecom if point.value and point.use != "old" and not _ended(point.period)]
     phones = [
         Phone(number=point.value, use=USES.get(point.use or "", Use.OTHER))
         for point in used
@@ -121,9 +117,7 @@ def facility(patient: Patient) -> str | None:
     return (managing.reference or "").rpartition("/")[2] or managing.display
 
 
-def source_key(
-    kind: str, source: str, id_: str | None, identifiers: tuple[BusinessIdentifier, ...], raw: bytes
-) -> str:
+def source_key(kind: str, source: str, id_: str | None, identifiers: tuple[BusinessIdentifier, ...], raw: bytes) -> str:
     """What the source calls this resource: its identifier, its id there, or else its content."""
     if named := identifiers_in(identifiers):
         return f"{kind}|{named[0]}"

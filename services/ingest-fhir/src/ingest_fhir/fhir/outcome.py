@@ -29,9 +29,7 @@ class Refusal(Exception):
 
     def within(self, path: str) -> "Refusal":
         """The same finding, seen from an enclosing Bundle entry."""
-        return Refusal(
-            self.status, self.issue.code, self.issue.text, f"{path}.{self.issue.expression}".rstrip(".")
-        )
+        return Refusal(self.status, self.issue.code, self.issue.text, f"{path}.{self.issue.expression}".rstrip("."))
 
 
 def outcome(issue: Issue) -> bytes:

@@ -30,13 +30,7 @@ def checked_time(text: str | None, expression: str, pattern: re.Pattern[str] = D
 
 
 def _exists(text: str) -> bool:
-    whole = (
-        FRACTION.sub("", text)
-        if len(text) >= 10
-        else (text + "-01-01")[:10]
-        if len(text) == 4
-        else text + "-01"
-    )
+    whole = FRACTION.sub("", text) if len(text) >= 10 else (text + "-01-01")[:10] if len(text) == 4 else text + "-01"
     try:
         datetime.fromisoformat(whole)
     except ValueError:
@@ -46,9 +40,7 @@ def _exists(text: str) -> bool:
 
 def preferred(concept: CodeableConcept, systems: Sequence[str], expression: str) -> tuple[str, str]:
     """System and code: of the first of `systems` that is there, else of the first complete coding."""
-    found = {
-        coding.system: coding.code for coding in reversed(concept.coding) if coding.system and coding.code
-    }
+    found = {coding.system: coding.code for coding in reversed(concept.coding) if coding.system and coding.code}
     for system in systems:
         if system in found:
             return system, found[system]
@@ -65,9 +57,7 @@ def code_of(concept: CodeableConcept | None) -> str:
 def identifiers_in(found: Sequence[BusinessIdentifier]) -> tuple[Identifier, ...]:
     """Complete identifiers; ours cannot be given by others."""
     return tuple(
-        Identifier(each.system, each.value)
-        for each in found
-        if each.system and each.value and each.system != OUR_ID
+        Identifier(each.system, each.value) for each in found if each.system and each.value and each.system != OUR_ID
     )
 
 
@@ -84,9 +74,7 @@ def subject_of(subject: Reference, source: str, within: Within, expression: str)
     if text.startswith(("http://", "https://")) and "/Patient/" in text:
         return (absolute(text),)
     if text:
-        raise Refusal(
-            422, "not-found", "reference is to no Patient that can be found", f"{expression}.reference"
-        )
+        raise Refusal(422, "not-found", "reference is to no Patient that can be found", f"{expression}.reference")
     if subject.identifier and (named := identifiers_in([subject.identifier])):
         return named
     raise Refusal(422, "required", "a reference or an identifier with system and value is needed", expression)

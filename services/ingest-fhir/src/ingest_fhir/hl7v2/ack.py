@@ -5,9 +5,7 @@ from datetime import datetime
 from ingest_fhir.hl7v2.reader import Header, Problem
 from phi_common.clock import new_id
 
-ESCAPES = str.maketrans(
-    {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "~": "\\R\\", "&": "\\T\\", "\r": " ", "\n": " "}
-)
+ESCAPES = str.maketrans({"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "~": "\\R\\", "&": "\\T\\", "\r": " ", "\n": " "})
 CONDITIONS = {
     "100": "Segment sequence error",
     "101": "Required field missing",

@@ -20,7 +20,8 @@ LANGUAGES = {
     "english": "en", "eng": "en", "spanish": "es", "spa": "es", "french": "fr", "fre": "fr", "fra": "fr",
     "german": "de", "ger": "de", "deu": "de", "chinese": "zh", "chi": "zh", "zho": "zh", "mandarin": "zh",
     "vietnamese": "vi", "vie": "vi", "russian": "ru", "rus": "ru", "arabic": "ar", "ara": "ar",
-    "korean": "ko", "kor": "ko", "portuguese": "pt", "por": "pt", "italian": "it", "ita": "it", "polish": "pl", "pol": "pl",
+    "korean": "ko", "kor": "ko", "portuguese": "pt", "por": "pt", "italian": "it", "ita": "it",
+    "polish": "pl", "pol": "pl",
 }  # fmt: skip
 BCP47 = re.compile(r"[a-z]{2}(-[a-z0-9]{2,8})*", re.ASCII)
 
@@ -49,11 +50,7 @@ def _contact(pid: Segment, text: str, default: Use, phones: list[Phone], emails:
         return
     equipment = part[2].upper()
     number = part[0] or part[11] or "".join(part[4:7])
-    if (
-        not any(char.isdigit() for char in number)
-        or equipment in NO_VOICE
-        or part[1].upper() in ("NET", "BPN")
-    ):
+    if not any(char.isdigit() for char in number) or equipment in NO_VOICE or part[1].upper() in ("NET", "BPN"):
         return
     use = USES.get(part[1].upper()) or USES.get(part[3].upper())
     if equipment == "CP":

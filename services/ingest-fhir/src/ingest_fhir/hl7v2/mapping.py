@@ -194,9 +194,7 @@ def results(message: Message, person: Identifier) -> Iterator[Result]:
                 yield result(segment, obr, coding, message.header, person)
 
 
-def result(
-    obx: Segment, obr: Segment | None, coding: tuple[str, str], header: Header, person: Identifier
-) -> Result:
+def result(obx: Segment, obr: Segment | None, coding: tuple[str, str], header: Header, person: Identifier) -> Result:
     """One OBX, known by filler order, code, sub-id and time, so that a correction replaces it."""
     effective = fhir_time(obx, 14) or (fhir_time(obr, 7) if obr else None) or None
     order = (obr.value(3) or obr.value(2) or "") if obr else ""

@@ -63,13 +63,7 @@ class Intake:
 
     async def _answers(self, pg: Any, items: Sequence[Item]) -> Known:
         keys = {item.key for item in items if isinstance(item, Submission) and item.key}
-        keys |= {
-            self.existence(r)
-            for item in items
-            if isinstance(item, Submission)
-            for r in item.reports
-            if r.unless
-        }
+        keys |= {self.existence(r) for item in items if isinstance(item, Submission) for r in item.reports if r.unless}
         if not keys:
             return {}
         rows = await (await pg.execute(ANSWERS, [list(keys)])).fetchall()
@@ -132,9 +126,7 @@ class _Batch:
             if submission.key:
                 self.given[submission.key] = (submission.request_hash, answer)
 
-    def _report(
-        self, submission: Submission, report: Report, patient: UUID, before: dict[bytes, UUID]
-    ) -> Filed:
+    def _report(self, submission: Submission, report: Report, patient: UUID, before: dict[bytes, UUID]) -> Filed:
         exists = self._intake.existence(report)
         if found := self._existing(report, exists, before):
             return found
@@ -147,9 +139,7 @@ class _Batch:
             report.raw,
             self._tx.seal(patient, SEALED, report.raw),
         )
-        origin = Origin(
-            patient, report.source, message_id, partial(_source_id, self._intake._index, report.source)
-        )
+        origin = Origin(patient, report.source, message_id, partial(_source_id, self._intake._index, report.source))
         for statement in report.statements:
             self._tx.emit(statement.event(origin), submission.traceparent)
         filed = Filed(report.kind, patient if report.kind == "Patient" else message_id, patient)
@@ -182,9 +172,7 @@ class _Batch:
         sealed: bytes,
         problem: str | None = None,
     ) -> None:
-        self._raw.append(
-            (id_, patient, kind, source, self._tx.now, hashlib.sha256(raw).digest(), sealed, problem)
-        )
+        self._raw.append((id_, patient, kind, source, self._tx.now, hashlib.sha256(raw).digest(), sealed, problem))
 
     async def write(self) -> None:
         """Write the gathered rows. A key that another batch has just taken is refused by the database."""
@@ -192,8 +180,7 @@ class _Batch:
             await self._tx.pg.execute(ADD_RAW, columns(self._raw, 8))
         if self.given:
             rows = [
-                (key, request, answer.status, _packed(answer))
-                for key, (request, answer) in sorted(self.given.items())
+                (key, request, answer.status, _packed(answer)) for key, (request, answer) in sorted(self.given.items())
             ]
             await self._tx.pg.execute(ADD_ANSWERS, columns(rows, 4))
 

@@ -1,11 +1,12 @@
 """Whom to reach, when and by which channel; when to stop and hand over to a person.
 
-One conversation per patient, one sequence per gap episode: two attempts at most, fourteen days apart, each within the
-person's day. A failed attempt counts. Fourteen days after the second without an end, a care coordinator takes over.
+One conversation per patient, one sequence per gap episode: two attempts at most, fourteen days apart, each
+within the person's day. A failed attempt counts. Fourteen days after the second, a care coordinator takes over.
 """
 
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from outreach.domain.channels import resumed, withdraw, withdraw_all
@@ -60,9 +61,10 @@ def change_profile(state: Conversation, event: ProfileChanged, now: datetime) ->
         return Decision(resumed(state, now))
     state = withdraw_all(state, Suppression.DECEASED)
     waiting = [s for s in state.running() if not pending(s)]
-    return in_turn(
-        state, [lambda c, s=s: hold(c, event.patient_id, s, Suppression.DECEASED, now) for s in waiting]
-    )
+    hold_all = [
+        partial(hold, patient=event.patient_id, sequence=s, reason=Suppression.DECEASED, now=now) for s in waiting
+    ]
+    return in_turn(state, hold_all)
 
 
 def change_preference(state: Conversation, event: PreferenceChanged, now: datetime) -> Decision[Conversation]:
@@ -71,8 +73,7 @@ def change_preference(state: Conversation, event: PreferenceChanged, now: dateti
     if known and known.version >= event.version:
         return Decision(state)
     said = {
-        channel: replace(p, preferred=p.preferred and not event.preferred)
-        for channel, p in state.preferences.items()
+        channel: replace(p, preferred=p.preferred and not event.preferred) for channel, p in state.preferences.items()
     }
     said[event.channel] = Preference(event.permission, event.preferred, event.version)
     state = replace(state, preferences=said)
@@ -84,9 +85,8 @@ def change_preference(state: Conversation, event: PreferenceChanged, now: dateti
 def pass_time(state: Conversation, command: TimePassed, now: datetime) -> Decision[Conversation]:
     """Take in what the gate and the carrier said, then every step that is due."""
     patient = command.patient_id
-    steps = [lambda c, o=o: settle(c, patient, o, now) for o in state.desk.outcomes]
-    settled = in_turn(state, steps)
+    settled = in_turn(state, [partial(settle, patient=patient, outcome=o, now=now) for o in state.desk.outcomes])
     state = settled.state
     due = [s for s in state.running() if s.due and s.due <= now] if state.contact else []
-    stepped = in_turn(state, [lambda c, s=s: step(c, patient, s, now) for s in due])
+    stepped = in_turn(state, [partial(step, patient=patient, sequence=s, now=now) for s in due])
     return Decision(stepped.state, settled.events + stepped.events)

@@ -17,11 +17,7 @@ def settle(state: Conversation, patient: UUID, outcome: Outcome, now: datetime) 
     state = replace(state, desk=desk)
     sequence = state.sequences.get(outcome.gap_id)
     number, attempt = next(
-        (
-            (n, a)
-            for n, a in enumerate(sequence.attempts if sequence else (), 1)
-            if a.message_id == outcome.message_id
-        ),
+        ((n, a) for n, a in enumerate(sequence.attempts if sequence else (), 1) if a.message_id == outcome.message_id),
         (0, None),
     )
     if sequence is None or attempt is None:
@@ -33,9 +29,7 @@ def settle(state: Conversation, patient: UUID, outcome: Outcome, now: datetime) 
 
 
 def _with(sequence: Sequence, number: int, result: Result) -> Sequence:
-    attempts = tuple(
-        replace(a, result=result) if n == number else a for n, a in enumerate(sequence.attempts, 1)
-    )
+    attempts = tuple(replace(a, result=result) if n == number else a for n, a in enumerate(sequence.attempts, 1))
     return replace(sequence, attempts=attempts)
 
 
@@ -71,7 +65,8 @@ def _told(
         "attempt": number,
         "channel": attempt.channel,
     }
-    result, events = attempt.result, []
+    result = attempt.result
+    events: list[Event] = []
     if outcome.state == "sent" and result in (Result.PENDING, Result.UNKNOWN):
         result = Result.SENT
         events.append(MessageSent(**about, permit_id=outcome.permit_id, at=outcome.at))

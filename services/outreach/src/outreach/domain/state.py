@@ -1,4 +1,4 @@
-"""What outreach remembers of one patient: how to reach the person, what was allowed, and one sequence per gap."""
+"""What outreach remembers of one patient: how to reach them, what they allowed, one sequence per gap."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime

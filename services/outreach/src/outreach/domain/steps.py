@@ -111,16 +111,12 @@ def hold(
     return held(state, sequence, suppressed(patient, sequence.gap_id, number, reason, now), now)
 
 
-def suppressed(
-    patient: UUID, gap_id: UUID, number: int, reason: Suppression, at: datetime
-) -> OutreachSuppressed:
+def suppressed(patient: UUID, gap_id: UUID, number: int, reason: Suppression, at: datetime) -> OutreachSuppressed:
     """The event for an attempt that was held back."""
     return OutreachSuppressed(patient_id=patient, gap_id=gap_id, attempt=number, reason=reason, at=at)
 
 
-def held(
-    state: Conversation, sequence: Sequence, event: OutreachSuppressed, now: datetime
-) -> Decision[Conversation]:
+def held(state: Conversation, sequence: Sequence, event: OutreachSuppressed, now: datetime) -> Decision[Conversation]:
     """The sequence after an attempt that was held back."""
     if sequence.status is not Status.RUNNING:
         return Decision(state.having(sequence), (event,))

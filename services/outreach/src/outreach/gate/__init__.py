@@ -1,1 +1,1 @@
-"""The egress gate: the one program that may send. A permit from consent for each message, then one call, never two."""
+"""The egress gate: the one program that may send. For each message a permit, then one call, never two."""

@@ -23,7 +23,8 @@ WHERE message_id IN (SELECT message_id FROM deliveries WHERE state = 'ready' AND
 LOSE = """
 UPDATE deliveries SET state = CASE channel WHEN 'portal' THEN 'ready' ELSE 'unknown' END
 WHERE message_id IN (SELECT message_id FROM deliveries
-                     WHERE state = 'attempting' AND attempted_at < clock_timestamp() - make_interval(secs => %(seconds)s)
+                     WHERE state = 'attempting'
+                       AND attempted_at < clock_timestamp() - make_interval(secs => %(seconds)s)
                      FOR UPDATE SKIP LOCKED)
 """
 UNRESOLVED = """
@@ -37,9 +38,7 @@ UPDATE deliveries SET state = %(state)s, reason = %(reason)s, permit_id = coales
 WHERE message_id = %(message_id)s AND state = %(from_state)s
 """
 PERMIT = "UPDATE deliveries SET permit_id = %s WHERE message_id = %s AND state = 'attempting'"
-PUT_BACK = (
-    "UPDATE deliveries SET state = 'ready', permit_id = NULL WHERE message_id = %s AND state = 'attempting'"
-)
+PUT_BACK = "UPDATE deliveries SET state = 'ready', permit_id = NULL WHERE message_id = %s AND state = 'attempting'"
 TO_PORTAL = """
 INSERT INTO portal_messages (id, patient_id, sealed, at) VALUES (%s, %s, %s, %s) ON CONFLICT (id) DO NOTHING
 """
@@ -71,21 +70,20 @@ async def claim(tx: Tx, limit: int) -> list[Claimed]:
     rows = await (await tx.pg.execute(CLAIM, {"now": tx.now, "limit": limit})).fetchall()
     await tx.load_keys([patient for _, patient, *_ in rows])
     return [
-        Claimed(
-            message, patient, Channel(channel), **json.loads(tx.open(patient, "deliveries.sealed", sealed))
-        )
+        Claimed(message, patient, Channel(channel), **json.loads(tx.open(patient, "deliveries.sealed", sealed)))
         for message, patient, channel, sealed in rows
     ]
 
 
 async def lose(tx: Tx, seconds: float) -> None:
-    """Messages whose gate died become unknown. A portal message is stored together with its outcome: it is tried again."""
+    """A dead gate's messages become unknown; one for the portal, stored together with its outcome, is ready again."""
     await tx.pg.execute(LOSE, {"seconds": seconds})
 
 
 async def unresolved(tx: Tx, seconds: float) -> list[tuple[UUID, UUID, bool]]:
     """Messages of which it is not known whether they went out, and whether to stop asking."""
-    return await (await tx.pg.execute(UNRESOLVED, [seconds])).fetchall()
+    found: list[tuple[UUID, UUID, bool]] = await (await tx.pg.execute(UNRESOLVED, [seconds])).fetchall()
+    return found
 
 
 async def hold_permit(tx: Tx, message_id: UUID, permit_id: UUID) -> None:

@@ -35,7 +35,7 @@ class Transactions(Protocol):
 
 
 def _refused(answer: Refusal) -> Record:
-    """A permit that was granted once and whose answer was lost cannot be had again: the attempt is spent."""
+    """A permit that is on record as used cannot be had again: the attempt is spent."""
     if answer.reason == "already-granted":
         return Record("failed", "rejected")
     return Record("refused", answer.reason)
@@ -75,7 +75,7 @@ class Egress:
         return 0.0 if claimed else IDLE
 
     async def deliver(self, message: Claimed) -> bool:
-        """Send one claimed message or find out why not; False when it has to wait for consent or the provider."""
+        """Send one claimed message or find out why not; False when it has to wait for another turn."""
         if message.channel is not Channel.PORTAL and says_too_much(message.text):
             await self._finish(message, Record("refused", "content"))
             return True
@@ -86,11 +86,17 @@ class Egress:
         except PermitsUnavailable:
             return await self._put_back(message)
         if isinstance(answer, Refusal):
-            await self._finish(message, _refused(answer))
-            return True
+            return await self._without_permit(message, answer)
         if message.channel is Channel.PORTAL:
             return await self._to_portal(message, answer)
         return await self._by_sms(message, answer)
+
+    async def _without_permit(self, message: Claimed, answer: Refusal) -> bool:
+        """A claimed message was never sent: a permit that it has is one whose answer was lost, and is given back."""
+        if answer.held and await self.permits.close(answer.held, "not-sent"):
+            return await self._put_back(message)
+        await self._finish(message, _refused(answer))
+        return True
 
     async def _to_portal(self, message: Claimed, permit: Permit) -> bool:
         """The inbox row and the outcome are one transaction."""
@@ -102,7 +108,7 @@ class Egress:
             await deliveries.finish(
                 tx, message.message_id, message.patient_id, Record("sent"), permit_id=permit.permit_id
             )
-        await self.permits.close(permit, "sent")
+        await self.permits.close(permit.permit_id, "sent")
         return True
 
     async def _by_sms(self, message: Claimed, permit: Permit) -> bool:
@@ -120,12 +126,12 @@ class Egress:
                 record = Record("failed", "rejected")
             case Unknown():
                 record = Record("unknown")
-        await self.permits.close(permit, CLOSING[record.state])
+        await self.permits.close(permit.permit_id, CLOSING[record.state])
         await self._finish(message, record, permit.permit_id)
         return True
 
     async def _unused(self, message: Claimed, permit: Permit) -> bool:
-        await self.permits.close(permit, "not-sent")
+        await self.permits.close(permit.permit_id, "not-sent")
         return await self._put_back(message)
 
     async def _put_back(self, message: Claimed) -> bool:
@@ -138,7 +144,7 @@ class Egress:
             await deliveries.finish(tx, message.message_id, message.patient_id, record, permit_id=permit_id)
 
     async def resolve(self) -> None:
-        """Ask the provider what became of messages whose outcome was lost; after a day a person has to look."""
+        """Ask the provider about messages whose outcome was lost; after a day a person has to look."""
         async with self.db.transaction(self.name) as tx:
             open_ones = await deliveries.unresolved(tx, self.ask_after)
         for message, patient, give_up in open_ones:
@@ -149,8 +155,6 @@ class Egress:
                     return
                 record = Record("unknown", "unknown-outcome")
             else:
-                record = (
-                    Record("sent", provider_id=found.provider_id) if found else Record("failed", "rejected")
-                )
+                record = Record("sent", provider_id=found.provider_id) if found else Record("failed", "rejected")
             async with self.db.transaction(self.name) as tx:
                 await deliveries.finish(tx, message, patient, record, after="unknown")

@@ -26,6 +26,8 @@ class Refusal:
     """Consent said no."""
 
     reason: str
+    held: UUID | None = None
+    """The permit that the message has already."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,8 @@ class Permits:
         self._http = httpx2.AsyncClient(base_url=url, verify=trust, trust_env=False, timeout=TIMEOUT)
         self._token_file = token_file
 
-    async def ask(
-        self, message_id: UUID, patient_id: UUID, channel: str, address: str | None
-    ) -> Permit | Refusal:
-        """A permit or a refusal. The stopwatch starts before the question, so that it ends early, never late."""
+    async def ask(self, message_id: UUID, patient_id: UUID, channel: str, address: str | None) -> Permit | Refusal:
+        """A permit or a refusal. The stopwatch starts before the question: it ends early, never late."""
         started = clock_gettime(CLOCK_BOOTTIME)
         asked = {
             "message_id": str(message_id),
@@ -66,15 +66,16 @@ class Permits:
                 life = min(body["expires_in_ms"] / 1000, LIFE)
                 return Permit(UUID(body["id"]), started + life)
             if answer.status_code in (403, 409):
-                return Refusal(body["reason"])
+                held = body.get("permit_id")
+                return Refusal(body["reason"], held and UUID(held))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise PermitsUnavailable("not an answer") from None
         raise PermitsUnavailable(str(answer.status_code))
 
-    async def close(self, permit: Permit, outcome: str) -> bool:
+    async def close(self, permit_id: UUID, outcome: str) -> bool:
         """Say that the permit is used up; if that is lost, consent waits until it has expired."""
         try:
-            answer = await self._post(f"/permits/{permit.permit_id}/close", {"outcome": outcome})
+            answer = await self._post(f"/permits/{permit_id}/close", {"outcome": outcome})
         except PermitsUnavailable:
             return False
         return answer.is_success

@@ -100,7 +100,7 @@ async def _barrier(request: Request) -> dict[str, Any]:
 
 def main() -> None:
     """`python -m outreach gate`."""
-    settings, shared = GateSettings(), Shared()  # type: ignore[call-arg]
+    settings, shared = GateSettings(), Shared()
     configure_logging(NAME)
     configure_tracing(NAME, shared.trace_ratio, shared.spans_dir)
     listen(create_app(settings, shared), settings)

@@ -1,4 +1,4 @@
-"""The SMS provider's HTTP API. One call for a message; when its outcome is not known, asking is allowed, repeating is not."""
+"""The SMS provider's HTTP API. One call for a message; of an unknown outcome one may ask, never repeat."""
 
 import asyncio
 import ssl

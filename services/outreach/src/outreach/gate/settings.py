@@ -15,4 +15,4 @@ class GateSettings(CommonSettings):
     consent_url: str
     provider_url: str
     token_file: Path
-    """An access token with role `service`, for consent; read for each request, since it is renewed in place."""
+    """An access token with role `service`, for consent; read anew each time, since it is renewed in place."""

@@ -1,7 +1,7 @@
 """Words for each message: generic ones for any channel, clinical ones for the portal alone.
 
-A slot has a disclosure class. A library in which a clinical or identifying slot could reach an open channel, or whose
-generic words already say too much, does not load.
+A slot has a disclosure class. A library in which a clinical or identifying slot could reach an open channel, or
+whose generic words already say too much, does not load.
 """
 
 import tomllib
@@ -59,7 +59,7 @@ class Library:
     services: Mapping[str, Texts]
 
     def words(self, attempt: int, channel: Channel, language: str, rule: str) -> str:
-        """The text of one attempt. Only the portal may name what is due; an unknown language falls back to English."""
+        """The text of one attempt. Only the portal may name what is due; other languages get English."""
         spoken = language.split("-")[0].lower()
         spoken = spoken if spoken in LANGUAGES else LANGUAGES[0]
         template = self.templates[TEMPLATES[attempt - 1]]

@@ -1,0 +1,44 @@
+"""Programs outside CareLoop that may read named topics: a Kafka principal and an OpenBao role each, in a running system."""
+
+import re
+import secrets
+from pathlib import Path
+from typing import Any
+
+from phi_common.topics import TOPICS
+
+from careloop import topics as kafka_topics
+from careloop.kafka import Kafka
+from careloop.openbao import OpenBao, reader_policy, role_terms
+from careloop.processes import StartFailed
+
+PREFIX = "subscriber-"
+
+
+def add(record: dict[str, Any], name: str, topics: list[str]) -> dict[str, Any]:
+    """Make the subscriber, or give it exactly these topics; the answer is all that it needs, its password in OpenBao."""
+    if not re.fullmatch(r"[a-z][a-z0-9-]{1,40}", name):
+        raise StartFailed("a subscriber's name has lower-case letters, digits and hyphens")
+    unknown = [topic for topic in topics if topic not in TOPICS]
+    if unknown:
+        raise StartFailed(f"no such topic: {', '.join(unknown)}; there are: {', '.join(TOPICS)}")
+    principal, password = PREFIX + name, secrets.token_urlsafe(24)
+    ca_file = Path(record["ca_file"])
+    broker = Kafka(record["kafka"]["port"], ca_file, record["kafka"]["password"])
+    granted = kafka_topics.reader_acls(principal, topics)
+    kafka_topics.apply(broker.client_settings(), [], granted, users={principal: password})
+    vault = OpenBao(record["vault"]["port"], ca_file, record["vault"]["token"], {})
+    client = vault.client()
+    client.sys.create_or_update_policy(principal, reader_policy(principal, topics))
+    client.auth.approle.create_or_update_approle(principal, **role_terms(principal))
+    client.secrets.kv.v2.create_or_update_secret(f"kafka/{principal}", {"password": password}, mount_point="kv")
+    return {
+        "principal": principal,
+        "group": principal,
+        "topics": topics,
+        "kafka": broker.address,
+        "vault": vault.address,
+        "ca_file": str(ca_file),
+        "role_id": client.auth.approle.read_role_id(principal)["data"]["role_id"],
+        "wrapped_secret_id": vault.fresh_secret_id(principal),
+    }

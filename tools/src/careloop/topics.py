@@ -1,0 +1,88 @@
+"""Topics and ACLs of the event map, made by a process of its own: `python -m careloop.topics`, told what on standard input.
+
+librdkafka's admin client can wait for ever when it is taken down after its broker, so it must not live in the launcher.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
+from phi_common.topics import PARTITIONS, RETENTION_DAYS, Topic
+
+Acl = tuple[str, str, str, str]
+RETENTION = {"cleanup.policy": "delete", "retention.ms": str(RETENTION_DAYS * 86_400_000)}
+
+
+def reader_acls(principal: str, topics: Iterable[str]) -> list[Acl]:
+    """Who may read topics reads them in a group of its own name."""
+    found = [("group", principal, principal, what) for what in ("read", "describe")]
+    return found + [("topic", topic, principal, what) for topic in topics for what in ("read", "describe")]
+
+
+def acls(topics: Iterable[Topic]) -> list[Acl]:
+    """What the event map allows, and nothing else."""
+    found: list[Acl] = []
+    reads: dict[str, list[str]] = {}
+    for topic in topics:
+        found += [("topic", topic.name, topic.writer, what) for what in ("write", "describe")]
+        for reader in topic.readers:
+            reads.setdefault(reader, []).append(topic.name)
+    for reader, names in reads.items():
+        found += reader_acls(reader, names)
+    return found
+
+
+def apply(
+    client: Mapping[str, str], topics: Iterable[str], allowed: Iterable[Acl], users: Mapping[str, str] | None = None
+) -> None:
+    """Make what is missing, users with their passwords too; raises CalledProcessError when the broker refuses."""
+    order = {"client": dict(client), "topics": list(topics), "acls": list(allowed), "users": dict(users or {})}
+    command = [sys.executable, "-m", "careloop.topics"]
+    subprocess.run(command, input=json.dumps(order), text=True, timeout=60, check=True)
+
+
+def _binding(kind: str, name: str, principal: str, what: str) -> AclBinding:
+    return AclBinding(
+        ResourceType[kind.upper()],
+        name,
+        ResourcePatternType.LITERAL,
+        f"User:{principal}",
+        "*",
+        AclOperation[what.upper()],
+        AclPermissionType.ALLOW,
+    )
+
+
+def _carry_out(order: dict[str, Any]) -> None:
+    admin = AdminClient({**order["client"], "log_level": 3})
+    topics = [NewTopic(name, num_partitions=PARTITIONS, replication_factor=1, config=RETENTION) for name in order["topics"]]
+    bindings = [_binding(*acl) for acl in order["acls"]]
+    scram = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+    users = [UserScramCredentialUpsertion(name, scram, word.encode()) for name, word in order["users"].items()]
+    answers = [
+        *(admin.create_topics(topics).values() if topics else ()),
+        *(admin.create_acls(bindings).values() if bindings else ()),
+        *(admin.alter_user_scram_credentials(users).values() if users else ()),
+    ]
+    for answer in answers:
+        answer.result(30)
+
+
+if __name__ == "__main__":
+    _carry_out(json.load(sys.stdin))
+    os._exit(0)
