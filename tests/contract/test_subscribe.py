@@ -75,11 +75,12 @@ async def test_the_reader_reads_real_kafka_with_real_keys(tmp_path):
     await produce(sent, tmp_path)
     settings = {
         "principal": "outreach",
+        "group": "outreach",
         "kafka": system()["kafka"]["address"],
         "vault": system()["vault"]["address"],
         "ca_file": system()["ca_file"],
         "role_id": system()["vault"]["role_ids"]["outreach"],
-        "secret_id_file": str(wrapped_secret_id("outreach", tmp_path)),
+        "wrapped_secret_id": wrapped_secret_id("outreach", tmp_path).read_text(),
         "topics": [VECTOR["topic"]],
     }
     found = next(

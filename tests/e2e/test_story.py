@@ -28,7 +28,7 @@ EXPECTED = {
 
 @pytest.fixture
 def system() -> Iterator[System]:
-    with System.start(virtual=START) as started:
+    with System.start(START, kind="e2e") as started:
         yield started
 
 
@@ -44,7 +44,7 @@ def standstill(system: System, name: str, on: str) -> Callable[[Line], None]:
     def tell(line: Line) -> None:
         if moments and moments[0] in line.what:
             moments.clear()
-            pid = system.pid(name)
+            pid = system.servers.supervisor.children[name].identity.pid
             os.kill(pid, signal.SIGSTOP)
             threading.Timer(STANDSTILL, os.kill, (pid, signal.SIGCONT)).start()
 

@@ -68,7 +68,7 @@ class Issuer:
         context.load_cert_chain(self.certificate)
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.url = f"https://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def document(self, path: str) -> dict[str, object]:
         if path == "/keys":

@@ -227,6 +227,11 @@ def test_a_future_result_does_not_count_even_when_its_day_comes() -> None:
     )
 
 
+def test_a_sweep_as_of_an_earlier_day_does_not_see_later_results() -> None:
+    chart, _ = after(diabetes(), result(ago(10)))
+    assert state(after(TimePassed(PATIENT), chart=chart, now=NOW - timedelta(days=30))[0]) is GapState.UNKNOWN
+
+
 def test_a_younger_but_old_result_ends_the_episode_when_care_is_only_due_soon() -> None:
     chart, first = after(diabetes(), result(ago(400)))
     _, told = after(result(ago(150)), chart=chart)

@@ -24,9 +24,9 @@ async def test_the_record_is_shown(runtime: Runtime) -> None:
     assert answer.status_code == 200
     assert answer.json() == {
         "patient_id": str(patient), "family": "Rivera", "given": None, "birth_date": "1961-04",
-        "sex": "unknown", "deceased": False, "phones": [{"number": "+12125550123", "use": "mobile"}], "invalid_phones": 1,
-        "emails": [],
-        "language": "en", "postal_code": None, "facility": None, "zone": "America/New_York",
+        "sex": "unknown", "deceased": False, "phones": [{"number": "+12125550123", "use": "mobile"}],
+        "invalid_phones": 1, "emails": [], "language": "en", "postal_code": None, "facility": None,
+        "zone": "America/New_York",
     }  # fmt: skip
 
 

@@ -1,1 +1,1 @@
-"""The launcher behind `./careloop`: real PostgreSQL, Kafka and OpenBao of one clone, the services on them, and what is run there."""
+"""The launcher behind `./careloop`: real servers for one clone, the services on them, and what is run there."""

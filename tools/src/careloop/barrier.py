@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+
+from careloop.kafka import Kafka, OffsetReader, Offsets, offset_reader
 from phi_common.clock import set_virtual, virtual_now
 from phi_common.topics import TOPICS
-
-from careloop import kafka
-from careloop.kafka import Kafka, Offsets
 
 READERS = {topic.name: topic.readers for topic in TOPICS.values()}
 
@@ -63,9 +62,10 @@ class World:
         """The virtual instant."""
         return virtual_now(self.clock_file)()
 
-    async def _look(self, http: httpx2.AsyncClient) -> Picture:
+    async def _look(self, http: httpx2.AsyncClient, offsets: OffsetReader) -> Picture:
         groups = [name for name in self.urls if any(name in readers for readers in READERS.values())]
-        ends, committed = await kafka.offsets(self.broker, groups)
+        ends = await offsets.ends()
+        committed = {group: await offsets.committed(group) for group in groups}
         behind = []
         for where, end in ends.items():
             late = [g for g in groups if g in READERS[where.topic] and committed[g].get(where, 0) < end]
@@ -81,10 +81,11 @@ class World:
         trust = ssl.create_default_context(cafile=self.broker.ca_file)
         before: Offsets | None = None
         unrest: list[str] = []
-        async with httpx2.AsyncClient(verify=trust, trust_env=False, timeout=10) as http:
+        client = httpx2.AsyncClient(verify=trust, trust_env=False, timeout=10)
+        async with client as http, offset_reader(self.broker) as offsets:
             while time.monotonic() < deadline:
                 try:
-                    picture = await self._look(http)
+                    picture = await self._look(http, offsets)
                     unrest = picture.unrest(self.now())
                 except httpx2.HTTPError as error:
                     unrest, before = [f"no answer: {type(error).__name__}"], None

@@ -49,7 +49,7 @@ def _instant(text: str) -> datetime:
 
 @app.command()
 def up(
-    virtual_clock: Annotated[str | None, typer.Option(help="Business time stands at this instant until advanced.")] = None,
+    virtual_clock: Annotated[str | None, typer.Option(help="Business time stands still here until advanced.")] = None,
 ) -> None:
     """Start everything and stay; Ctrl-C or `./careloop down` ends it."""
     from careloop.system import System
@@ -61,7 +61,8 @@ def up(
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, lambda *_: _stop_early(stopped))
     try:
-        with System.start(_instant(virtual_clock) if virtual_clock else None, kind="up", report=console.print) as system:
+        instant = _instant(virtual_clock) if virtual_clock else None
+        with System.start(instant, kind="up", report=console.print) as system:
             _show(system.describe())
             while not stopped.wait(0.5):
                 pass
@@ -154,7 +155,7 @@ def _world() -> Any:
 
     record = _current().record()
     if not record["clock"]:
-        raise StartFailed("this system runs on real time; start it with ./careloop up --virtual-clock 2026-03-02T15:00Z")
+        raise StartFailed("it runs on real time; start it with ./careloop up --virtual-clock 2026-03-02T15:00Z")
     broker = Kafka(record["kafka"]["port"], Path(record["ca_file"]), record["kafka"]["password"])
     urls = {name: record["urls"][name] for name in record["running"]}
     return World(broker, urls, record["urls"].get("simulator"), Path(record["clock"]))
@@ -230,7 +231,7 @@ def demo(context: typer.Context) -> None:
 @app.command(context_settings=EXTRA)
 def bench(context: typer.Context) -> None:
     """Measure this machine."""
-    _delegate("bench", context.args)
+    _delegate("bench.__main__", context.args)
 
 
 @app.command(context_settings=EXTRA)

@@ -1,4 +1,4 @@
-"""A development OpenID issuer: it publishes the key with which the launcher signs tokens. It has no users and no log-in."""
+"""A development OpenID issuer: it publishes the key with which the launcher signs tokens. It has no users."""
 
 import os
 import time
@@ -76,8 +76,10 @@ def main() -> None:
     """Serve until ended."""
     host, _, port = os.environ["ISSUER_LISTEN"].partition(":")
     app = create_app(f"https://{host}:{port}", signing_key(Path(os.environ["ISSUER_KEY_FILE"])))
-    tls = {"ssl_certfile": os.environ["ISSUER_TLS_CERT_FILE"], "ssl_keyfile": os.environ["ISSUER_TLS_KEY_FILE"]}
-    uvicorn.run(app, host=host, port=int(port), log_level="warning", **tls)
+    certificate, private_key = os.environ["ISSUER_TLS_CERT_FILE"], os.environ["ISSUER_TLS_KEY_FILE"]
+    uvicorn.run(
+        app, host=host, port=int(port), log_level="warning", ssl_certfile=certificate, ssl_keyfile=private_key
+    )
 
 
 if __name__ == "__main__":

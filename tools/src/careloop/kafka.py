@@ -1,4 +1,4 @@
-"""A private Apache Kafka (KRaft): SCRAM over TLS for clients, mutual TLS for its controller, topics and ACLs of the event map."""
+"""A private Apache Kafka (KRaft): SCRAM over TLS for clients, mutual TLS for its controller, the event map's topics."""
 
 import asyncio
 import base64
@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
@@ -19,13 +19,13 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
-from phi_common.topics import PARTITIONS, TOPICS
 
 from careloop import topics
 from careloop.certificates import Authority, Leaf
 from careloop.paths import ROOT, STATE, write_secret
 from careloop.processes import StartFailed, base_env, run, wait_until
 from careloop.supervisor import Child, Supervisor
+from phi_common.topics import PARTITIONS, TOPICS
 
 ADMIN = "admin"
 Offsets = dict[TopicPartition, int]
@@ -159,11 +159,11 @@ def start(
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
     quick = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx128m"]
     settings = folder / "server.properties"
-    format_storage = ["format", "-t", cluster, "-c", settings, f"@{folder}/users"]
+    format_storage: list[str | Path] = ["format", "-t", cluster, "-c", settings, f"@{folder}/users"]
     log = supervisor.run.logs / "kafka.log"
     run([*java[:1], *quick, *java[1:], "kafka.tools.StorageTool", *format_storage], log, env=base_env())
     (folder / "users").unlink()
-    command = [*java[:1], "-Xmx512m", "-XX:+UseG1GC", *java[1:], "kafka.Kafka", settings]
+    command: list[str | Path] = [*java[:1], "-Xmx512m", "-XX:+UseG1GC", *java[1:], "kafka.Kafka", settings]
     supervisor.start(Child("kafka", lambda: command, base_env, stop_signal=signal.SIGKILL))
     broker = Kafka(ports[0], authority.ca_file, admin_password)
     _make_topics(broker, supervisor)
@@ -213,18 +213,31 @@ async def _wait_for_groups(broker: Kafka) -> None:
                 await asyncio.sleep(0.1)
 
 
-async def offsets(broker: Kafka, groups: Iterable[str]) -> tuple[Offsets, dict[str, Offsets]]:
-    """The end of each partition of the event map, and then how far each group has durably come."""
+class OffsetReader:
+    """Sees how far topics and groups have come."""
+
+    def __init__(self, admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer) -> None:
+        """With clients that are connected."""
+        self._admin, self._consumer = admin, consumer
+        self._partitions = [TopicPartition(name, n) for name in TOPICS for n in range(PARTITIONS)]
+
+    async def ends(self) -> Offsets:
+        """The end of each partition of the event map."""
+        return dict(await self._consumer.end_offsets(self._partitions))
+
+    async def committed(self, group: str) -> Offsets:
+        """How far a group has durably come."""
+        found = await self._admin.list_consumer_group_offsets(group)
+        return {where: what.offset for where, what in found.items()}
+
+
+@asynccontextmanager
+async def offset_reader(broker: Kafka) -> AsyncIterator[OffsetReader]:
+    """A reader with connections of its own."""
     async with broker.admin() as admin:
-        partitions = [TopicPartition(name, n) for name in TOPICS for n in range(PARTITIONS)]
         consumer = AIOKafkaConsumer(**broker.aio_settings())
         await consumer.start()
         try:
-            ends = dict(await consumer.end_offsets(partitions))
+            yield OffsetReader(admin, consumer)
         finally:
             await consumer.stop()
-        committed = {}
-        for group in groups:
-            found = await admin.list_consumer_group_offsets(group)
-            committed[group] = {where: what.offset for where, what in found.items()}
-    return ends, committed

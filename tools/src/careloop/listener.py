@@ -7,9 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from phi_common.topics import PARTITIONS
 
 from careloop import reader
+from phi_common.topics import PARTITIONS
 
 SECONDS = 30.0
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import hvac
 import requests
-from phi_common.topics import TOPICS
 
 from careloop.certificates import Authority
 from careloop.paths import GATE, Program, write_secret
 from careloop.processes import StartFailed, base_env, wait_until
 from careloop.supervisor import Child, Supervisor
+from phi_common.topics import TOPICS
 
 WRAP_TTL = "120s"
 CONFIG = """
@@ -52,7 +52,7 @@ LAUNCHER_POLICY = """
 path "auth/approle/role/+/secret-id" { capabilities = ["update"] min_wrapping_ttl = "1s" }
 path "auth/approle/role/+/role-id" { capabilities = ["read"] }
 path "auth/approle/role/subscriber-*" { capabilities = ["create", "update", "read", "delete"] }
-path "sys/policies/acl/subscriber-*" { capabilities = ["create", "update", "read", "delete"] }
+path "sys/policy/subscriber-*" { capabilities = ["create", "update", "read", "delete"] }
 path "kv/data/kafka/subscriber-*" { capabilities = ["create", "update"] }
 """
 
@@ -101,10 +101,10 @@ def start(
         key.write(secrets.token_bytes(32))
     values = {"port": ports[0], "cluster_port": ports[1], "folder": folder}
     config = write_secret(folder / "config.hcl", CONFIG.format(certificate=leaf.certificate, key=leaf.key, **values))
-    command = [binary(), "server", f"-config={config}"]
+    command: list[str | Path] = [binary(), "server", f"-config={config}"]
     supervisor.start(Child("openbao", lambda: command, base_env, stop_signal=signal.SIGKILL))
     server = OpenBao(ports[0], authority.ca_file, "", {})
-    client = server.client(token="none")
+    client = hvac.Client(url=server.address, verify=str(server.ca_file), timeout=20)
     if not wait_until(lambda: _state(client) is not None, 30):
         raise StartFailed(f"OpenBao does not answer; see {supervisor.run.logs / 'openbao.log'}")
     root = client.adapter.put("/v1/sys/init", json={"recovery_shares": 1, "recovery_threshold": 1})["root_token"]

@@ -91,7 +91,7 @@ def start(supervisor: Supervisor, authority: Authority, port: int, admin_passwor
         if user:
             shutil.chown(path, user, user)
     how = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--data-checksums", "--no-sync"]
-    initdb = [binaries() / "initdb", "-D", cluster, "-U", "postgres", f"--pwfile={password}", *how]
+    initdb: list[str | Path] = [binaries() / "initdb", "-D", cluster, "-U", "postgres", f"--pwfile={password}", *how]
     run(initdb, supervisor.run.logs / "postgres.log", env=base_env(), user=user)
     password.unlink()
     for name in ("server.pem", "server.key"):
@@ -127,7 +127,7 @@ def _wait(server: Postgres, supervisor: Supervisor) -> None:
 
 
 def create_databases(server: Postgres, databases: Iterable[str], passwords: Mapping[str, str]) -> None:
-    """One database for each service; its owner migrates it, its role uses it, the gate's role shares that of outreach."""
+    """One for each service; its owner migrates it, its role uses it, the gate's role shares that of outreach."""
     gate = GATE.replace("-", "_")
     with server.connect() as connection:
         for name in databases:

@@ -72,7 +72,6 @@ def spawn(
             os._exit(1)
 
     def start() -> subprocess.Popen[bytes]:
-        account = {"user": user, "group": user, "extra_groups": []} if user else {}
         with log.open("ab") as output:
             return subprocess.Popen(
                 [str(part) for part in command],
@@ -83,7 +82,9 @@ def spawn(
                 cwd="/",
                 start_new_session=True,
                 preexec_fn=bind_to_parent,
-                **account,
+                user=user,
+                group=user,
+                extra_groups=[] if user else None,
             )
 
     return SPAWNER.submit(start).result()

@@ -1,6 +1,6 @@
 """A whole outside subscriber in one file, to copy: it uses nothing of CareLoop. The envelope is in docs/subscribe.md.
 
-Run it with the file that `./careloop subscriber add` has written: `python reader.py subscriber.json`.
+Run it with what `./careloop subscriber add` prints, as a file: `python reader.py subscriber.json`.
 Needs confluent-kafka, cryptography and requests.
 """
 
@@ -40,13 +40,12 @@ def open_event(topic: str, key: bytes, headers: Mapping[str, bytes], value: byte
 class Keys:
     """The key service: one login for each secret-id, then unwrapping of data keys, each asked for once."""
 
-    def __init__(self, address: str, ca_file: str, role_id: str, secret_id_file: str) -> None:
+    def __init__(self, address: str, ca_file: str, role_id: str, wrapped_secret_id: str) -> None:
         self._address, self._session = address, requests.Session()
         self._session.verify, self._session.trust_env = ca_file, False
         self._known: dict[tuple[str, bytes], bytes] = {}
-        self._token = Path(secret_id_file).read_text().strip()
+        self._token = wrapped_secret_id
         secret_id = self._ask("POST", "sys/wrapping/unwrap")["data"]["secret_id"]
-        Path(secret_id_file).unlink()
         self._token = ""
         login = {"role_id": role_id, "secret_id": secret_id}
         self._token = self._ask("POST", "auth/approle/login", login)["auth"]["client_token"]
@@ -81,7 +80,7 @@ class Keys:
 
 
 def consumer(settings: Mapping[str, Any], password: str) -> Consumer:
-    """A consumer of our own group, which has our own name, from the oldest record on."""
+    """A consumer of our own group, from the oldest record on."""
     return Consumer(
         {
             "bootstrap.servers": settings["kafka"],
@@ -90,7 +89,7 @@ def consumer(settings: Mapping[str, Any], password: str) -> Consumer:
             "sasl.username": settings["principal"],
             "sasl.password": password,
             "ssl.ca.location": settings["ca_file"],
-            "group.id": settings["principal"],
+            "group.id": settings["group"],
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
         }
@@ -104,7 +103,7 @@ def events(
 
     `types` leaves others unopened. Ends when `idle_seconds` pass without a record; without it, never.
     """
-    keys = Keys(settings["vault"], settings["ca_file"], settings["role_id"], settings["secret_id_file"])
+    keys = Keys(settings["vault"], settings["ca_file"], settings["role_id"], settings["wrapped_secret_id"])
     source = consumer(settings, keys.password(settings["principal"]))
     source.subscribe(list(settings["topics"]))
     last = time.monotonic()

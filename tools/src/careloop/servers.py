@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from phi_common.topics import TOPICS
-
 from careloop import kafka, openbao, postgres
 from careloop.certificates import Authority
 from careloop.kafka import Kafka
@@ -20,6 +18,7 @@ from careloop.postgres import Postgres
 from careloop.processes import free_ports
 from careloop.state import Run
 from careloop.supervisor import Supervisor
+from phi_common.topics import TOPICS
 
 PORTS = ("postgres", "kafka", "kafka-controller", "openbao", "openbao-cluster", "issuer", "simulator", "mllp")
 

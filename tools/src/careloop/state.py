@@ -1,4 +1,4 @@
-"""What one run leaves in the clone while it lives: who it is, where its servers are; and the clearing away of dead ones."""
+"""What one run writes into the clone while it lives: who it is, where its servers are. Dead ones are cleared away."""
 
 import json
 import os

@@ -1,5 +1,6 @@
-"""The demo: four people fall due, each is reached as they allow or not at all, and one gap closes. Five virtual weeks."""
+"""The demo: four people fall due, each is reached as they allow or not at all, and one gap closes."""
 
+import argparse
 import json
 import secrets
 import socket
@@ -14,14 +15,16 @@ from typing import Any
 from uuid import UUID, uuid5
 
 import httpx2
-from phi_common import topics
 from rich.console import Console
 
-from careloop import synthetic
+from careloop import subscribers, synthetic
 from careloop.listener import Heard, Listener
+from careloop.paths import write_secret
 from careloop.processes import wait_until
 from careloop.synthetic import FOUR, ONE, PEOPLE, TWO, Person
 from careloop.system import System
+from careloop.telling import Line, Summary, channel_name, count, in_words, show, write
+from phi_common import topics
 
 START = datetime(2026, 3, 2, 15, tzinfo=UTC)
 LONG_AGO = timedelta(days=400)
@@ -29,30 +32,6 @@ SUBSCRIBER = "demo-reader"
 REQUESTS = UUID("6f1d0f5e-1c7b-4d0e-9a52-5b8f0c3d2a10")
 PATIENCE = 60.0
 """How long the demo waits for a program that does not answer; repeats carry the same key, so nothing is taken twice."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of the story, in virtual time."""
-
-    at: datetime
-    who: str
-    what: str
-    trace: str = ""
-
-
-@dataclass
-class Summary:
-    """What happened, counted from the events that an outside subscriber read."""
-
-    messages_in: int = 0
-    gaps_opened: int = 0
-    gaps_closed: int = 0
-    sent: dict[str, int] = field(default_factory=lambda: {"sms": 0, "portal": 0})
-    suppressed: dict[str, int] = field(default_factory=lambda: {"no-consent": 0, "opted-out": 0})
-    reviews: int = 0
-    trace_ids: list[str] = field(default_factory=list)
-    seconds: float = 0.0
 
 
 @dataclass
@@ -70,15 +49,13 @@ class Story:
 
     def play(self) -> Summary:
         """All scenes."""
-        started = time.monotonic()
         self.register()
         self.ask_for_consent()
         self.report_results()
         self.say_stop(START + timedelta(days=5))
-        self.wait_until(START + timedelta(days=14))
-        self.wait_until(START + timedelta(days=28))
+        self.advance(START + timedelta(days=14))
+        self.advance(START + timedelta(days=28))
         self.close_the_gap(START + timedelta(days=30))
-        self.summary.seconds = round(time.monotonic() - started, 1)
         return self.summary
 
     def register(self) -> None:
@@ -115,11 +92,6 @@ class Story:
         assert answer.status_code == 202
         self.settle()
 
-    def wait_until(self, at: datetime) -> None:
-        """Time passes, and everything that falls due meanwhile is done on its day."""
-        self.advance(at)
-        self.settle()
-
     def close_the_gap(self, at: datetime) -> None:
         """The first person has the test after all."""
         self.advance(at)
@@ -130,15 +102,13 @@ class Story:
     # -- how it is done
 
     def advance(self, to: datetime) -> None:
-        """Let business time go on to `to`."""
+        """Let business time go on to `to`; what falls due meanwhile is done on its day."""
         self.system.advance(to)
         self.now = to
+        self.settle()
 
     def settle(self) -> None:
-        """Wait until nothing is under way anywhere, the provider's reports included; then tell what happened."""
-        self.system.settle()
-        while self.http.get(self.system.urls["simulator"] + "/pending").json()["pending"]:
-            time.sleep(0.05)
+        """Wait until nothing is under way anywhere; then tell what happened."""
         self.system.settle()
         numbers = {known: person.number for person, known in self.ids.items()}
         for heard in sorted(self.listener.news(), key=lambda heard: (heard.at, numbers[heard.patient_id])):
@@ -184,7 +154,7 @@ class Story:
         path = f"/patients/{self.ids[person]}/preferences/{channel}"
         answer = self.insist("PUT", "consent", path, "care-coordinator", content=_json(said))
         assert answer.status_code == 200, answer.text
-        self.say(person, f"allows {_channel(channel)}")
+        self.say(person, f"allows {channel_name(channel)}")
 
     def insist(
         self, method: str, where: str, path: str, role: str = "", headers: Mapping[str, str] | None = None, **body: Any
@@ -219,48 +189,6 @@ class Story:
             self.tell(Line(heard.at, who.label, words, trace))
 
 
-def count(summary: Summary, heard: Heard) -> None:
-    """What an event adds to the summary."""
-    match heard.type:
-        case "GapOpened.v1":
-            summary.gaps_opened += 1
-        case "GapClosed.v1":
-            summary.gaps_closed += 1
-        case "MessageSent.v1":
-            _add(summary.sent, heard.data["channel"])
-        case "OutreachSuppressed.v1":
-            _add(summary.suppressed, heard.data["reason"])
-        case "CoordinatorReviewRequested.v1":
-            summary.reviews += 1
-
-
-def _add(counts: dict[str, int], name: str) -> None:
-    counts[name] = counts.get(name, 0) + 1
-
-
-def in_words(heard: Heard) -> str:
-    """An event as a sentence; nothing for those that the next one says better."""
-    said = heard.data
-    match heard.type:
-        case "GapOpened.v1":
-            return f"gap opens: {said['rule']} was due on {said['due']}"
-        case "GapClosed.v1":
-            return f"gap closes: {said['by']} of {said['on']}"
-        case "MessageSent.v1":
-            return f"attempt {said['attempt']} goes out by {_channel(said['channel'])}"
-        case "MessageFailed.v1":
-            return f"attempt {said['attempt']} fails: {said['reason']}"
-        case "OutreachSuppressed.v1":
-            return f"attempt {said['attempt']} is held back: {said['reason']}"
-        case "CoordinatorReviewRequested.v1":
-            return f"a care coordinator takes over: {said['reason']}"
-    return ""
-
-
-def _channel(name: str) -> str:
-    return {"sms": "SMS", "portal": "the portal"}.get(name, name)
-
-
 def _json(body: Mapping[str, Any]) -> bytes:
     return json.dumps(body).encode()
 
@@ -280,26 +208,29 @@ def mllp(address: tuple[str, int], ca_file: Path, message: bytes) -> bytes:
 
 def play(system: System, tell: Callable[[Line], None]) -> Summary:
     """Play the story on a system whose virtual clock stands at `START`."""
-    settings = system.subscribe(SUBSCRIBER, [topics.GAPS, topics.OUTREACH_MESSAGES])
+    access = subscribers.add(system.describe(), SUBSCRIBER, [topics.GAPS, topics.OUTREACH_MESSAGES])
+    secret_id = write_secret(system.servers.run.data / f"{SUBSCRIBER}.secret-id", access.pop("wrapped_secret_id"))
     trust = ssl.create_default_context(cafile=system.ca_file)
     with (
-        closing(Listener(settings)) as listener,
+        closing(Listener({**access, "secret_id_file": str(secret_id)})) as listener,
         httpx2.Client(verify=trust, trust_env=False, timeout=30) as http,
     ):
         return Story(system, listener, tell, http).play()
 
 
-def show(console: Console) -> Callable[[Line], None]:
-    """Lines for a terminal."""
-
-    def tell(line: Line) -> None:
-        when, trace = f"{line.at:%Y-%m-%d %H:%MZ}", f"  [dim]trace {line.trace}[/]" if line.trace else ""
-        text = f"[cyan]{when}[/]  [bold]{line.who:<18}[/] {line.what}{trace}"
-        console.print(text, highlight=False, soft_wrap=True)
-
-    return tell
-
-
-def write(summary: Summary, file: Path) -> None:
-    """The summary as JSON."""
-    file.write_text(json.dumps(asdict(summary), indent=2) + "\n")
+def main(arguments: list[str]) -> int:
+    """`./careloop demo [--summary FILE] [--yes]`."""
+    parser = argparse.ArgumentParser(prog="./careloop demo", description=__doc__)
+    parser.add_argument("--summary", type=Path, metavar="FILE", help="write what happened as JSON")
+    parser.add_argument("--yes", action="store_true", help="install missing system packages without asking")
+    chosen = parser.parse_args(arguments)
+    console = Console()
+    started = time.monotonic()
+    with System.start(START, kind="demo", report=lambda text: console.print(f"[dim]{text} ...[/]")) as system:
+        summary = play(system, show(console))
+        console.print("[dim]stopping what was started ...[/]")
+    summary.seconds = round(time.monotonic() - started, 1)
+    if chosen.summary:
+        write(summary, chosen.summary)
+    console.print_json(data=asdict(summary))
+    return 0

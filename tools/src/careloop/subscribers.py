@@ -1,22 +1,21 @@
-"""Programs outside CareLoop that may read named topics: a Kafka principal and an OpenBao role each, in a running system."""
+"""Programs outside CareLoop that may read named topics: a Kafka principal and an OpenBao role each."""
 
 import re
 import secrets
 from pathlib import Path
 from typing import Any
 
-from phi_common.topics import TOPICS
-
 from careloop import topics as kafka_topics
 from careloop.kafka import Kafka
 from careloop.openbao import OpenBao, reader_policy, role_terms
 from careloop.processes import StartFailed
+from phi_common.topics import TOPICS
 
 PREFIX = "subscriber-"
 
 
 def add(record: dict[str, Any], name: str, topics: list[str]) -> dict[str, Any]:
-    """Make the subscriber, or give it exactly these topics; the answer is all that it needs, its password in OpenBao."""
+    """Make the subscriber; the answer is all that it needs but its password, which waits for it in OpenBao."""
     if not re.fullmatch(r"[a-z][a-z0-9-]{1,40}", name):
         raise StartFailed("a subscriber's name has lower-case letters, digits and hyphens")
     unknown = [topic for topic in topics if topic not in TOPICS]
@@ -29,7 +28,7 @@ def add(record: dict[str, Any], name: str, topics: list[str]) -> dict[str, Any]:
     kafka_topics.apply(broker.client_settings(), [], granted, users={principal: password})
     vault = OpenBao(record["vault"]["port"], ca_file, record["vault"]["token"], {})
     client = vault.client()
-    client.sys.create_or_update_policy(principal, reader_policy(principal, topics))
+    client.sys.create_or_update_acl_policy(principal, reader_policy(principal, topics))
     client.auth.approle.create_or_update_approle(principal, **role_terms(principal))
     client.secrets.kv.v2.create_or_update_secret(f"kafka/{principal}", {"password": password}, mount_point="kv")
     return {

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from phi_common.clock import set_virtual
 
 from careloop.barrier import World
 from careloop.environment import Environment
@@ -26,6 +25,7 @@ from careloop.paths import GATE, Program, programs, services, write_secret
 from careloop.processes import StartFailed, run
 from careloop.servers import Servers, servers
 from careloop.supervisor import Child
+from phi_common.clock import set_virtual
 
 READY_SECONDS = 90.0
 TOKEN_RENEWAL_SECONDS = 1800.0
@@ -58,9 +58,10 @@ class System:
         environment: Mapping[str, Mapping[str, str]] | None = None,
         report: Report = silent,
     ) -> "Iterator[System]":
-        """Run everything for the length of a `with`; with `virtual`, business time stands at that instant until advanced.
+        """Run everything for the length of a `with`.
 
-        `environment` adds variables for single programs, by name.
+        With `virtual`, business time stands at that instant until advanced. `environment` adds variables for
+        single programs, by name.
         """
         report("starting PostgreSQL, Kafka and OpenBao")
         with servers(kind) as found:
@@ -76,9 +77,10 @@ class System:
 
     @property
     def urls(self) -> dict[str, str]:
-        """Base URLs by name: the running programs, `issuer` and `simulator`; `mllp` is a TLS address of host and port."""
+        """Base URLs of the running programs, `issuer` and `simulator` by name; `mllp` is host and port, for TLS."""
         names = [program.name for program in self.running] + ["issuer"] + ["simulator"] * self.has_simulator
-        return {name: self.environment.urls[name] for name in names} | {"mllp": f"127.0.0.1:{self.servers.ports['mllp']}"}
+        mllp = f"127.0.0.1:{self.servers.ports['mllp']}"
+        return {name: self.environment.urls[name] for name in names} | {"mllp": mllp}
 
     @property
     def ca_file(self) -> Path:
@@ -131,7 +133,7 @@ class System:
         if self.clock_file is None:
             raise ValueError("this system has no virtual clock")
         urls = {program.name: self.environment.urls[program.name] for program in self.running}
-        return World(self.kafka, urls, self.environment.urls["simulator"] if self.has_simulator else None, self.clock_file)
+        return World(self.kafka, urls, self.urls.get("simulator"), self.clock_file)
 
     def settle(self) -> None:
         """Wait until all that was set in motion is done."""

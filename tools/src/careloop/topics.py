@@ -1,6 +1,6 @@
-"""Topics and ACLs of the event map, made by a process of its own: `python -m careloop.topics`, told what on standard input.
+"""Topics and ACLs, made by a process of its own: `python -m careloop.topics`, told what on standard input.
 
-librdkafka's admin client can wait for ever when it is taken down after its broker, so it must not live in the launcher.
+librdkafka's admin client can wait for ever when it is taken down after its broker: it must not live in the launcher.
 """
 
 import json
@@ -22,6 +22,7 @@ from confluent_kafka.admin import (
     ScramMechanism,
     UserScramCredentialUpsertion,
 )
+
 from phi_common.topics import PARTITIONS, RETENTION_DAYS, Topic
 
 Acl = tuple[str, str, str, str]
@@ -70,7 +71,7 @@ def _binding(kind: str, name: str, principal: str, what: str) -> AclBinding:
 
 def _carry_out(order: dict[str, Any]) -> None:
     admin = AdminClient({**order["client"], "log_level": 3})
-    topics = [NewTopic(name, num_partitions=PARTITIONS, replication_factor=1, config=RETENTION) for name in order["topics"]]
+    topics = [NewTopic(name, PARTITIONS, 1, config=RETENTION) for name in order["topics"]]
     bindings = [_binding(*acl) for acl in order["acls"]]
     scram = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
     users = [UserScramCredentialUpsertion(name, scram, word.encode()) for name, word in order["users"].items()]

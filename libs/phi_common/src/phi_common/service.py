@@ -54,9 +54,9 @@ def create_app(service: Service, settings: CommonSettings, shared: Shared) -> Fa
     app.state.runtime = runtime
     app.state.authenticator = Authenticator(shared.issuer, shared.audience, shared.ca_file, shared.roles_file)
     problem.install(app)
-    app.include_router(plumbing_routes(service))
-    if service.router:
+    if service.router:  # first, since routes are matched in order and these are the busy ones
         app.include_router(service.router)
+    app.include_router(plumbing_routes(service))
     return app
 
 

@@ -124,13 +124,18 @@ async def listening(
         yield server
     finally:
         server.close()
-        if busy:
-            await asyncio.wait(set(busy), timeout=0.5)
-        leftover = set(open_now)
-        for task in leftover:
-            task.cancel()
-        if leftover:
-            await asyncio.wait(leftover, timeout=1)
+        await _leave(busy, open_now)
+
+
+async def _leave(busy: set[asyncio.Task[None]], open_now: set[asyncio.Task[None]]) -> None:
+    """Half a second for messages in hand, then the connections end."""
+    if busy:
+        await asyncio.wait(set(busy), timeout=0.5)
+    leftover = set(open_now)
+    for task in leftover:
+        task.cancel()
+    if leftover:
+        await asyncio.wait(leftover, timeout=1)
 
 
 class Receiver:

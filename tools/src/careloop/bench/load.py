@@ -8,7 +8,7 @@ import json
 import ssl
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,6 +25,8 @@ class Plan:
     connections: int
     rate: float
     """Requests per second; 0 means as fast as answers come."""
+    answers: str = ""
+    """A file for the answers' bodies, one a line."""
 
 
 class Refused(Exception):
@@ -55,7 +57,7 @@ class Connection:
         answer = await self._reader.readexactly(length)
         if head[9:12] not in (b"200", b"201"):
             raise Refused(head[9:12].decode() + " " + answer[:300].decode(errors="replace"))
-        return head + answer
+        return answer
 
 
 async def drive(plan: Plan, bodies: Sequence[bytes]) -> list[tuple[float, float, bytes]]:
@@ -86,11 +88,6 @@ async def _moment(begin: float, at: int, rate: float) -> float:
     return intended
 
 
-def locations(answers: Iterator[bytes]) -> list[str]:
-    """The Location header of each answer."""
-    return [a.lower().partition(b"location:")[2].partition(b"\r\n")[0].strip().decode() for a in answers]
-
-
 def main() -> None:
     """`python -m careloop.bench.load PLAN.json RESULT.json`: a line of start and end for each request."""
     import uvloop
@@ -98,6 +95,8 @@ def main() -> None:
     plan = Plan(**json.loads(Path(sys.argv[1]).read_text()))
     bodies = Path(plan.bodies).read_bytes().splitlines()
     results = uvloop.run(drive(plan, bodies))
+    if plan.answers:
+        Path(plan.answers).write_bytes(b"\n".join(answer.replace(b"\n", b" ") for _, _, answer in results))
     times = [(start, end) for start, end, _ in results]
     Path(sys.argv[2]).write_text(json.dumps(times))
 
