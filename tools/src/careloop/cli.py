@@ -241,7 +241,8 @@ def proof(context: typer.Context) -> None:
 
 
 def main() -> None:
-    """Run one command; what went wrong with a server is told in one line."""
+    """Run one command; what went wrong with a server is told in one line. Being ended ends what was started."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app()
     except StartFailed as failed:

@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import os
+import pwd
 import shutil
 import signal
 import socket
@@ -136,6 +138,8 @@ def _fetch(folder: Path, pom: Path) -> None:
     print("fetching Kafka with Maven", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={folder}"]
+    if not os.access(pwd.getpwuid(os.getuid()).pw_dir, os.W_OK):
+        goal.append(f"-Dmaven.repo.local={STATE / 'm2'}")
     done = subprocess.run(["mvn", "-q", "-B", "-f", str(pom), *goal], capture_output=True, text=True, check=False)
     if done.returncode:
         raise StartFailed(f"Maven could not fetch Kafka:\n{done.stdout[-2000:]}{done.stderr[-500:]}")
@@ -235,7 +239,7 @@ class OffsetReader:
 async def offset_reader(broker: Kafka) -> AsyncIterator[OffsetReader]:
     """A reader with connections of its own."""
     async with broker.admin() as admin:
-        consumer = AIOKafkaConsumer(**broker.aio_settings())
+        consumer = AIOKafkaConsumer(**broker.aio_settings(), retry_backoff_ms=10)
         await consumer.start()
         try:
             yield OffsetReader(admin, consumer)

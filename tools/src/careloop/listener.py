@@ -31,7 +31,7 @@ class Listener:
     def __init__(self, settings: Mapping[str, Any]) -> None:
         """Log in as the subscriber whom `./careloop subscriber add` would have described so."""
         self._keys = reader.Keys(
-            settings["vault"], settings["ca_file"], settings["role_id"], settings["secret_id_file"]
+            settings["vault"], settings["ca_file"], settings["role_id"], settings["wrapped_secret_id"]
         )
         self._consumer: Consumer = reader.consumer(settings, self._keys.password(settings["principal"]))
         self._topics = list(settings["topics"])

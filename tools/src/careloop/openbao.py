@@ -52,7 +52,7 @@ LAUNCHER_POLICY = """
 path "auth/approle/role/+/secret-id" { capabilities = ["update"] min_wrapping_ttl = "1s" }
 path "auth/approle/role/+/role-id" { capabilities = ["read"] }
 path "auth/approle/role/subscriber-*" { capabilities = ["create", "update", "read", "delete"] }
-path "sys/policy/subscriber-*" { capabilities = ["create", "update", "read", "delete"] }
+path "sys/policies/acl/subscriber-*" { capabilities = ["create", "update", "read", "delete"] }
 path "kv/data/kafka/subscriber-*" { capabilities = ["create", "update"] }
 """
 

@@ -19,7 +19,6 @@ from rich.console import Console
 
 from careloop import subscribers, synthetic
 from careloop.listener import Heard, Listener
-from careloop.paths import write_secret
 from careloop.processes import wait_until
 from careloop.synthetic import FOUR, ONE, PEOPLE, TWO, Person
 from careloop.system import System
@@ -209,10 +208,9 @@ def mllp(address: tuple[str, int], ca_file: Path, message: bytes) -> bytes:
 def play(system: System, tell: Callable[[Line], None]) -> Summary:
     """Play the story on a system whose virtual clock stands at `START`."""
     access = subscribers.add(system.describe(), SUBSCRIBER, [topics.GAPS, topics.OUTREACH_MESSAGES])
-    secret_id = write_secret(system.servers.run.data / f"{SUBSCRIBER}.secret-id", access.pop("wrapped_secret_id"))
     trust = ssl.create_default_context(cafile=system.ca_file)
     with (
-        closing(Listener({**access, "secret_id_file": str(secret_id)})) as listener,
+        closing(Listener(access)) as listener,
         httpx2.Client(verify=trust, trust_env=False, timeout=30) as http,
     ):
         return Story(system, listener, tell, http).play()

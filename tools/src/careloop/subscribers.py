@@ -16,7 +16,7 @@ PREFIX = "subscriber-"
 
 def add(record: dict[str, Any], name: str, topics: list[str]) -> dict[str, Any]:
     """Make the subscriber; the answer is all that it needs but its password, which waits for it in OpenBao."""
-    if not re.fullmatch(r"[a-z][a-z0-9-]{1,40}", name):
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,40}", name):
         raise StartFailed("a subscriber's name has lower-case letters, digits and hyphens")
     unknown = [topic for topic in topics if topic not in TOPICS]
     if unknown:

@@ -202,7 +202,7 @@ class Runtime:
             try:
                 upto = min(self.now(), self.watermark)
                 for sweep in sweeps:
-                    while await sweep.run(self, upto):
+                    while await sweep.run(self, upto):  # noqa: ASYNC110 (not a wait: one batch after the other)
                         await asyncio.sleep(0)
                 self.recovered("sweep")
             except TRANSIENT as error:

@@ -225,7 +225,7 @@ def client(service: str, runtime: Runtime) -> Any:
 
 
 def runtime_fixture(service: str) -> Callable[..., Any]:
-    """For a service's conftest: `runtime = runtime_fixture("consent")`; use it together with `clock`."""
+    """For a service's conftest: `runtime = runtime_fixture("service-name")`; use it together with `clock`."""
 
     @pytest_asyncio.fixture
     async def runtime(clock: Clock, tmp_path: Path) -> AsyncIterator[Runtime]:

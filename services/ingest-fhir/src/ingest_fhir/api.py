@@ -7,9 +7,7 @@ from http import HTTPStatus
 from urllib.parse import parse_qs
 
 import msgspec
-from fastapi import APIRouter
-from starlette.requests import Request
-from starlette.responses import Response
+from fastapi import APIRouter, Request, Response
 
 from ingest_fhir.desk import Desk, desk_of
 from ingest_fhir.domain import Answer, Filed, KeyReused, Report, Submission

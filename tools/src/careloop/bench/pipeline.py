@@ -19,13 +19,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from phi_common import topics
 from rich.console import Console
 
 from careloop import subscribers
 from careloop.bench import cpu
 from careloop.kafka import offset_reader
 from careloop.system import System
+from phi_common import topics
 
 CONNECTIONS = 16
 TOGETHER = 100
@@ -133,7 +133,8 @@ class Pipeline:
         answers = self._load(bundles, 0, 4, answers=True)
         for answer in answers:
             entries = json.loads(answer)["entry"]
-            self.patients += [e["response"]["location"].partition("Patient/")[2].partition("/")[0] for e in entries[::2]]
+            places = [entry["response"]["location"] for entry in entries[::2]]
+            self.patients += [place.partition("Patient/")[2].partition("/")[0] for place in places]
         if len(set(self.patients)) != total:
             raise Failed(f"{len(set(self.patients))} patients instead of {total}")
         console.print("waiting until every service has taken them in")
@@ -188,8 +189,6 @@ class Pipeline:
     @contextmanager
     def _watching(self) -> Iterator[Path]:
         settings = subscribers.add(self.system.describe(), "bench", [topics.GAPS])
-        settings["secret_id_file"] = str(self.folder / "secret-id")
-        (self.folder / "secret-id").write_text(settings.pop("wrapped_secret_id"))
         (self.folder / "settings").write_text(json.dumps(settings))
         seen = self.folder / "seen"
         command = [sys.executable, "-m", "careloop.bench.watch", str(self.folder / "settings"), str(seen)]

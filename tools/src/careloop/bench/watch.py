@@ -1,7 +1,7 @@
 """An independent reader in a process of its own: opens each `GapOpened` and notes when it arrived and whose it is.
 
-`python -m careloop.bench.watch SETTINGS.json OUT.jsonl`: prints `ready` once it stands at the end of the topic; on SIGTERM
-it ends. Each line of OUT is `[time, patient_id]`.
+`python -m careloop.bench.watch SETTINGS.json OUT.jsonl` prints `ready` once it stands at the end of the topic, and ends
+on SIGTERM. Each line of OUT is `[time, patient_id]`.
 """
 
 import json
@@ -11,16 +11,16 @@ import time
 from pathlib import Path
 
 from confluent_kafka import OFFSET_END, Consumer, TopicPartition
-from phi_common.topics import PARTITIONS
 
 from careloop.reader import Keys, consumer, open_event
+from phi_common.topics import PARTITIONS
 
 
 def main() -> None:
     """Read until told to stop."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     settings = json.loads(Path(sys.argv[1]).read_text())
-    keys = Keys(settings["vault"], settings["ca_file"], settings["role_id"], settings["secret_id_file"])
+    keys = Keys(settings["vault"], settings["ca_file"], settings["role_id"], settings["wrapped_secret_id"])
     source = consumer(settings, keys.password(settings["principal"]))
     topic = settings["topics"][0]
     source.assign([TopicPartition(topic, p, _end(source, topic, p)) for p in range(PARTITIONS)])

@@ -3,9 +3,10 @@
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from ingest_fhir.domain import OUR_ID, Identifier, Report
+from phi_common.clock import random_id
 from phi_common.crypto import BlindIndex
 
 CACHED = 200_000
@@ -70,7 +71,7 @@ class Identities:
         for report, digests in zip(reports, names, strict=True):
             patient = next((known[digest] for digest in digests if digest in known), None)
             if patient is None:
-                patient = uuid4()
+                patient = random_id()
                 own = self.digest(Identifier(OUR_ID, str(patient)))
                 known[own] = new[own] = patient
             for identifier, digest in zip(report.identifiers, digests, strict=True):
