@@ -9,6 +9,7 @@ import pytest
 from house import ROOT, SERVICES, Member
 
 from phi_common.auth import roles_from
+from phi_common.service import plumbing_routes
 
 Route = Any
 NOTHING = SimpleNamespace(dependencies=())
@@ -19,8 +20,8 @@ OPEN = ("/livez", "/readyz", "/metrics", "/barrier", "/webhooks/")
 
 def routes(service: Member) -> list[Route]:
     """A route is anything with a path and an endpoint."""
-    router = importlib.import_module(f"{service.package}.main").SERVICE.router
-    return list(router.routes) if router else []
+    found = importlib.import_module(f"{service.package}.main").SERVICE
+    return [*(found.router.routes if found.router else ()), *plumbing_routes(found).routes]
 
 
 def permissions(dependant: Any) -> Iterator[str]:
@@ -58,5 +59,5 @@ def test_patients_and_programs_cannot_do_what_staff_can():
     staff_only = {"fhir:search", "fhir:write", "outreach:read", "permits:grant"}
     assert not (ROLES["patient"] | ROLES["proxy"]) & staff_only
     assert ROLES["service"] == {"permits:grant"}
-    assert ROLES["admin"] == frozenset()
+    assert ROLES["admin"] == {"dead-letters:read", "dead-letters:redrive"}
     assert [role for role, has in ROLES.items() if "permits:grant" in has] == ["service"]

@@ -51,7 +51,8 @@ async def test_a_cut_tail_is_found_by_the_anchor(runtime, pg, tmp_path):
     pg.execute("DELETE FROM audit_blocks WHERE number = 1")
     import json
 
-    heads = [json.loads(line)["head"] for line in (tmp_path / "toy.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "toy.jsonl").read_text().splitlines()]
+    heads = {line["block"]: line["head"] for line in lines}
     async with await runtime.pg() as own:
         assert await audit.verify(own) == []
         assert await audit.verify(own, heads) == ["anchor 1"]

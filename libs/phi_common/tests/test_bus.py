@@ -74,7 +74,7 @@ async def test_everything_arrives_once_and_in_order_though_the_relay_is_cut_shor
         return all([await tally(reader, p) == expected for p in patients])
 
     async def committed():
-        return await consumer.caught_up(12)
+        return await consumer.reached(await consumer.ends())
 
     try:
         await until(all_there)

@@ -190,11 +190,11 @@ def _write_files(folder: Path, leaf: Leaf, ca_file: Path, ports: tuple[int, int]
 
 def _make_topics(broker: Kafka, supervisor: Supervisor) -> None:
     if not wait_until(lambda: _listens(broker.port), 60):
-        raise StartFailed(f"Kafka does not answer; see {supervisor.run.logs / 'kafka.log'}")
+        raise StartFailed("Kafka does not answer", supervisor.run.logs / "kafka.log")
     try:
         topics.apply(broker.client_settings(), TOPICS, topics.acls(TOPICS.values()))
     except subprocess.SubprocessError as failed:
-        raise StartFailed(f"Kafka refused its topics: {failed}; see {supervisor.run.logs / 'kafka.log'}") from None
+        raise StartFailed(f"Kafka refused its topics: {failed}", supervisor.run.logs / "kafka.log") from None
     asyncio.run(_wait_for_groups(broker))
 
 

@@ -36,12 +36,13 @@ class Listener:
         self._consumer: Consumer = reader.consumer(settings, self._keys.password(settings["principal"]))
         self._topics = list(settings["topics"])
         self._next = {(topic, n): 0 for topic in self._topics for n in range(PARTITIONS)}
-        self._consumer.assign([TopicPartition(topic, n, 0) for topic, n in self._next])
 
     def news(self) -> Sequence[Heard]:
         """What was published since the last call: topic by topic, in order per patient."""
         self._keys.keep_alive()
         ends = {place: self._end(*place) for place in self._next}
+        behind = [TopicPartition(*place, at) for place, at in self._next.items() if at < ends[place]]
+        self._consumer.assign(behind)  # only now: a fetch that waits for news would hold up the questions above
         found = []
         while any(self._next[place] < end for place, end in ends.items()):
             message = self._consumer.poll(SECONDS)
@@ -51,6 +52,7 @@ class Listener:
                 raise KafkaException(message.error())
             found.append((message.topic(), self._opened(message)))
             self._next[message.topic(), message.partition()] = message.offset() + 1
+        self._consumer.unassign()
         return [heard for topic in self._topics for source, heard in found if source == topic]
 
     def close(self) -> None:

@@ -106,11 +106,11 @@ def start(
     server = OpenBao(ports[0], authority.ca_file, "", {})
     client = hvac.Client(url=server.address, verify=str(server.ca_file), timeout=20)
     if not wait_until(lambda: _state(client) is not None, 30):
-        raise StartFailed(f"OpenBao does not answer; see {supervisor.run.logs / 'openbao.log'}")
+        raise StartFailed("OpenBao does not answer", supervisor.run.logs / "openbao.log")
     root = client.adapter.put("/v1/sys/init", json={"recovery_shares": 1, "recovery_threshold": 1})["root_token"]
     client = server.client(token=root)
     if not wait_until(lambda: _state(client) == 200, 30):
-        raise StartFailed(f"OpenBao stays sealed; see {supervisor.run.logs / 'openbao.log'}")
+        raise StartFailed("OpenBao stays sealed", supervisor.run.logs / "openbao.log")
     return _set_up(server, client, list(principals), kv)
 
 

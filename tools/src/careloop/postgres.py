@@ -122,7 +122,7 @@ def _wait(server: Postgres, supervisor: Supervisor) -> None:
             return
         except psycopg.OperationalError:
             if time.monotonic() > deadline:
-                raise StartFailed(f"PostgreSQL does not answer; see {supervisor.run.logs / 'postgres.log'}") from None
+                raise StartFailed("PostgreSQL does not answer", supervisor.run.logs / "postgres.log") from None
             time.sleep(0.05)
 
 

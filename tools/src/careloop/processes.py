@@ -21,7 +21,12 @@ SPAWNER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 
 
 class StartFailed(Exception):
-    """A server or service did not come up; the message says which, and where its log is."""
+    """A server or service did not come up; the message says which, and how its log ends."""
+
+    def __init__(self, text: str, log: Path | None = None) -> None:
+        """With a log, its last lines go into the message."""
+        lines = log.read_text(errors="replace").splitlines()[-8:] if log and log.exists() else []
+        super().__init__("\n  ".join([text + (f"; the end of {log}:" if lines else ""), *lines]))
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ def run(command: Sequence[str | Path], log: Path, *, env: Mapping[str, str], use
     """Run a child to its end; a failure raises with the name of its log."""
     code = spawn(command, log, env=env, user=user).wait()
     if code:
-        raise StartFailed(f"{Path(command[0]).name} ended with {code}; see {log}")
+        raise StartFailed(f"{Path(command[0]).name} ended with {code}", log)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, every: float = 0.05) -> bool:

@@ -203,9 +203,9 @@ class System:
                         return
                 except httpx2.HTTPError:
                     if child.failures > 3:
-                        raise StartFailed(f"{name} does not start; see {self.log(name)}") from None
+                        raise StartFailed(f"{name} does not start", self.log(name)) from None
                 if time.monotonic() > deadline:
-                    raise StartFailed(f"{name} is not ready; see {self.log(name)}")
+                    raise StartFailed(f"{name} is not ready", self.log(name))
                 time.sleep(0.1)
 
 

@@ -6,7 +6,7 @@ carry no chain of their own, so that writing them costs no lock.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +69,13 @@ async def unsealed_seconds(pg: Any) -> float:
     return float((await (await pg.execute(query)).fetchone())[0])
 
 
-async def verify(pg: Any, anchors: Sequence[str] = ()) -> list[str]:
-    """Recompute every block; what does not agree, block by block. `anchors` are the heads written outside, in order."""
+async def verify(pg: Any, anchors: Mapping[int, str] | None = None) -> list[str]:
+    """Recompute every block; what does not agree, block by block. `anchors` are the heads written outside, by block."""
     await pg.execute("SET timezone = 'UTC'")
     breaks = []
     query = "SELECT number, from_xid::text, to_xid::text, rows, root, previous FROM audit_blocks ORDER BY number"
-    expected, previous, upto, heads = 0, NOTHING, "0", []
+    expected, previous, upto = 0, NOTHING, "0"
+    heads: dict[int, str] = {}
     for number, start, end, rows, root, before in await (await pg.execute(query)).fetchall():
         leaves = [leaf for (leaf,) in await (await pg.execute(LEAVES, [start, end])).fetchall()]
         if number != expected or bytes(before) != previous or start != upto:
@@ -82,6 +83,6 @@ async def verify(pg: Any, anchors: Sequence[str] = ()) -> list[str]:
         if len(leaves) != rows or merkle_root(leaves) != bytes(root):
             breaks.append(f"block {number}: rows")
         expected, upto, previous = number + 1, end, chained(number, bytes(root), bytes(before))
-        heads.append(previous.hex())
-    breaks += [f"anchor {i}" for i, head in enumerate(anchors) if i >= len(heads) or heads[i] != head]
+        heads[number] = previous.hex()
+    breaks += [f"anchor {block}" for block, head in (anchors or {}).items() if heads.get(block) != head]
     return breaks

@@ -83,6 +83,8 @@ class PatientKeys:
             return
         cursor = await pg.execute("SELECT patient_id, wrapped FROM patient_keys WHERE patient_id = ANY(%b)", [missing])
         rows = {patient: bytes(wrapped) for patient, wrapped in await cursor.fetchall()}
+        for erased in set(missing) - rows.keys():
+            self.forget(erased)
         if create and (new := [p for p in missing if p not in rows]):
             rows |= await self._create(pg, new)
         for patient, wrapped in rows.items():

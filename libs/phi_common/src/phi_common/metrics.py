@@ -30,9 +30,6 @@ CONSUMER_LAG = Gauge(
     ("topic",),
     registry=REGISTRY,
 )
-HTTP_REQUESTS = Counter(
-    "careloop_http_requests", "Answered requests, by route template", ("route", "status"), registry=REGISTRY
-)
 MLLP_ACKS = Counter("careloop_mllp_acks", "HL7 v2 acknowledgements, by MSA-1", ("code",), registry=REGISTRY)
 BATCH_SECONDS = Histogram(
     "careloop_batch_seconds",

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -11,12 +12,14 @@ from uuid import UUID
 
 import psycopg
 import sqlalchemy as sa
+from aiokafka.errors import KafkaError
 
 from phi_common import audit
 from phi_common.auth import Principal
 from phi_common.clock import business_clock
 from phi_common.crypto import BlindIndex
 from phi_common.db import NO_TRACE, Database, Tx
+from phi_common.eventing import inbox
 from phi_common.eventing.broker import Consumer, Kafka
 from phi_common.eventing.consume import TRANSIENT, LineStopped, Subscription, Sweep
 from phi_common.eventing.envelope import Bad
@@ -26,12 +29,13 @@ from phi_common.logs import log
 from phi_common.metrics import DEAD_LETTERS, EVENTS_HANDLED
 from phi_common.problem import Problem
 from phi_common.settings import CommonSettings, Shared
-from phi_common.topics import PARTITIONS
+from phi_common.topics import RETENTION_DAYS
 from phi_common.vault import Vault
 
 HEALTH_SECONDS = 1.0
 SWEEP_SECONDS = 0.25
 UNSEALED_SECONDS = 5.0
+PRUNE_SECONDS = 3600.0
 INDEX_KEY = -1
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 Work = Callable[[Tx], Awaitable[tuple[int, Any]]]
@@ -55,6 +59,7 @@ class Runtime:
         self.relay: Relay | None = None
         self.watermark = BEGINNING
         self.in_hand = 0
+        self._pruned = -PRUNE_SECONDS
 
     async def connect(self) -> None:
         """Log in, fetch passwords, open the database and the keys."""
@@ -189,11 +194,18 @@ class Runtime:
             self.in_hand -= len(records)
 
     async def watch_lag(self) -> None:
-        """Move the watermark: the business time at which everything on our topics was handled."""
+        """Move the watermark: an instant is passed once everything that was on our topics then has been handled."""
         while True:
-            asked = self.now()
-            if self.consumer is None or await self.consumer.caught_up(PARTITIONS):
+            try:
+                asked = self.now()
+                if self.consumer:
+                    ends = await self.consumer.ends()
+                    while not await self.consumer.reached(ends):  # noqa: ASYNC110 (it is Kafka that is awaited)
+                        await asyncio.sleep(SWEEP_SECONDS)
                 self.watermark = asked
+                self.recovered("lag")
+            except (KafkaError, ConnectionError) as error:
+                self.stumble("lag", error)
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def sweep_for_ever(self, sweeps: Sequence[Sweep]) -> None:
@@ -230,6 +242,9 @@ class Runtime:
         if self.relay:
             await self.relay.measure(pg)
         await audit.seal(pg, self.name, self.shared.anchor_dir)
+        if time.monotonic() - self._pruned > PRUNE_SECONDS:
+            await inbox.prune(pg, RETENTION_DAYS + 7)
+            self._pruned = time.monotonic()
         if await audit.unsealed_seconds(pg) > UNSEALED_SECONDS:
             self.troubles["audit"] = "unsealed"
         else:

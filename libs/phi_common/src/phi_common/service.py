@@ -16,7 +16,8 @@ from fastapi.responses import JSONResponse
 from phi_common import metrics, problem
 from phi_common.auth import Authenticator, Principal, requires
 from phi_common.eventing import dead_letters
-from phi_common.eventing.consume import Subscription, Sweep
+from phi_common.eventing.accept import Unavailable
+from phi_common.eventing.consume import TRANSIENT, Subscription, Sweep
 from phi_common.logs import configure_logging, log
 from phi_common.runtime import Runtime
 from phi_common.settings import CommonSettings, Shared
@@ -54,10 +55,17 @@ def create_app(service: Service, settings: CommonSettings, shared: Shared) -> Fa
     app.state.runtime = runtime
     app.state.authenticator = Authenticator(shared.issuer, shared.audience, shared.ca_file, shared.roles_file)
     problem.install(app)
+    for away in (*TRANSIENT, Unavailable):
+        app.add_exception_handler(away, _unavailable)
     if service.router:  # first, since routes are matched in order and these are the busy ones
         app.include_router(service.router)
     app.include_router(plumbing_routes(service))
     return app
+
+
+async def _unavailable(_: Request, error: Exception) -> Response:
+    log.warning("request_unavailable", error)
+    return problem.Problem(503, "Not available now", headers={"Retry-After": "2"}).response()
 
 
 async def _start(service: Service, runtime: Runtime, stack: AsyncExitStack) -> None:

@@ -79,6 +79,7 @@ class GroupCommit(Generic[Item, Outcome]):
         except Exception as error:
             _fail(batch, error)
         else:
+            self._runtime.recovered("accept")
             for (_, future), outcome in zip(batch, outcomes, strict=True):
                 _settle(future, outcome)
 

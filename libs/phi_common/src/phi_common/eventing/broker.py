@@ -12,7 +12,10 @@ from aiokafka.errors import KafkaError
 
 from phi_common.eventing.consume import BATCH
 from phi_common.logs import log
+from phi_common.metrics import CONSUMER_LAG
+from phi_common.topics import PARTITIONS
 
+Offsets = dict[TopicPartition, int]
 MECHANISM = "SCRAM-SHA-512"
 FOREVER_MS = 24 * 3600 * 1000
 COMMIT_SECONDS = 0.5
@@ -136,22 +139,30 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Nothing to prepare: the inbox knows what was done."""
 
-    async def caught_up(self, partitions: int) -> bool:
-        """Whether the whole group, all replicas together, has committed everything that is on its topics now."""
-        consumer = self._subscriber.consumer
-        try:
-            if self._admin is None:
-                self._admin = self._kafka.admin()
-                await self._admin.start()
-            ends = await consumer.end_offsets([TopicPartition(t, p) for t in self._topics for p in range(partitions)])
-            if all(end == 0 for end in ends.values()):
-                return True
-            offsets = await self._admin.list_consumer_group_offsets(self._kafka.user)
-        except (KafkaError, ConnectionError) as error:
-            log.warning("lag_unknown", error)
+    async def ends(self) -> Offsets:
+        """Where our topics end now."""
+        places = [TopicPartition(t, p) for t in self._topics for p in range(PARTITIONS)]
+        return dict(await self._subscriber.consumer.end_offsets(places))
+
+    async def reached(self, ends: Offsets) -> bool:
+        """Whether the whole group, all replicas together, has durably handled everything before `ends`."""
+        if self._admin is None:
+            self._admin = self._kafka.admin()
+            await self._admin.start()
+        offsets = await self._admin.list_consumer_group_offsets(self._kafka.user)
+        done = {place: found.offset for place, found in offsets.items()}
+        self._note_lag(ends, done)
+        short = [place for place, end in ends.items() if done.get(place, 0) < end]
+        unread = [place for place in short if place not in done]
+        if len(unread) < len(short):
             return False
-        done = {tp: meta.offset for tp, meta in offsets.items()}
-        return all(done.get(tp, 0) >= end for tp, end in ends.items())
+        starts = await self._subscriber.consumer.beginning_offsets(unread) if unread else {}
+        return all(starts[place] >= ends[place] for place in unread)
+
+    def _note_lag(self, ends: Offsets, done: Offsets) -> None:
+        for topic in self._topics:
+            behind = (end - done.get(place, 0) for place, end in ends.items() if place.topic == topic)
+            CONSUMER_LAG.labels(topic).set(sum(max(0, lag) for lag in behind))
 
     async def stop(self) -> None:
         """Finish the batch in hand, commit, leave; never longer than a dead broker deserves."""

@@ -16,6 +16,8 @@ from phi_common.eventing import dead_letters, inbox
 from phi_common.eventing.envelope import Bad, Received, open_record
 from phi_common.events import Event
 from phi_common.keys import TopicKeys
+from phi_common.logs import log
+from phi_common.metrics import BATCH_SECONDS
 from phi_common.telemetry import sampled, span
 from phi_common.vault import VaultUnavailable
 
@@ -89,7 +91,10 @@ class Subscription:
         while True:
             try:
                 opened = await _open(records, self.classes, runtime.db.topic_keys)
-                with span(f"{self.topic} process", links=_traces(opened), topic=self.topic, count=len(records)):
+                with (
+                    BATCH_SECONDS.labels(self.topic).time(),
+                    span(f"{self.topic} process", links=_traces(opened), topic=self.topic, count=len(records)),
+                ):
                     await self._by_halves(runtime, opened)
                 break
             except TRANSIENT as error:
@@ -194,16 +199,30 @@ class Subscription:
             return await self.within(tx, commands)
 
     async def redrive(self, runtime: "Runtime") -> int:
-        """Feed the dead letters of this topic through the same path again, oldest first; how many were taken."""
+        """Feed the dead letters of this topic through the same path again, patient by patient, oldest first.
+
+        What fails again is kept again; what the database refuses stays as it was. How many letters were applied.
+        """
         async with runtime.db.transaction(runtime.name) as tx:
-            records = await dead_letters.take(tx, self.topic, BATCH)
+            waiting = await dead_letters.waiting(tx, self.topic)
+        applied = 0
+        for letters in waiting:
+            try:
+                applied += await self._redrive(runtime, letters)
+            except REFUSED as error:
+                log.warning("redrive_refused", error, topic=self.topic)
+        return applied
+
+    async def _redrive(self, runtime: "Runtime", letters: Sequence[int]) -> int:
+        async with runtime.db.transaction(runtime.name) as tx:
+            records = await dead_letters.take(tx, letters)
             opened = await _open(records, self.classes, runtime.db.topic_keys)
             good = [one for one in opened if isinstance(one, Received)]
             bad = [one for one in opened if isinstance(one, Bad)]
             await inbox.claim(tx, [one.event_id for one in opened])
             done = await self._fold(tx, good, bad)
             await dead_letters.add(tx, [*bad, *done.bad])
-        return len(records)
+        return len(good) - len(done.bad)
 
 
 def subscribe(

@@ -73,14 +73,23 @@ async def listing(tx: Tx) -> list[dict[str, Any]]:
     ]
 
 
-async def take(tx: Tx, topic: str, limit: int) -> list[Record]:
-    """Take out the oldest letters of a topic, and their inbox claims, to be handled again in this transaction."""
+async def waiting(tx: Tx, topic: str) -> list[list[int]]:
+    """The letters of a topic, together per patient, oldest patient first."""
     cursor = await tx.pg.execute(
-        "DELETE FROM dead_letters WHERE id IN (SELECT id FROM dead_letters WHERE topic = %s ORDER BY id LIMIT %s "
-        "FOR UPDATE) RETURNING id, event_id, patient_id, headers, body",
-        [topic, limit],
+        "SELECT array_agg(id ORDER BY id) FROM dead_letters WHERE topic = %s "
+        "GROUP BY coalesce(patient_id, event_id) ORDER BY min(id)",
+        [topic],
     )
-    rows = sorted(await cursor.fetchall())
+    return [list(letters) for (letters,) in await cursor.fetchall()]
+
+
+async def take(tx: Tx, letters: Sequence[int]) -> list[Record]:
+    """Take these letters out, and their inbox claims, to be handled again in this transaction."""
+    cursor = await tx.pg.execute(
+        "DELETE FROM dead_letters WHERE id = ANY(%b) RETURNING id, event_id, topic, patient_id, headers, body",
+        [letters],
+    )
+    rows = sorted(await cursor.fetchall(), key=lambda row: row[0])
     await tx.pg.execute("DELETE FROM inbox WHERE event_id = ANY(%b)", [[row[1] for row in rows]])
     return [
         Record(
@@ -89,5 +98,5 @@ async def take(tx: Tx, topic: str, limit: int) -> list[Record]:
             tuple((name, base64.b64decode(value)) for name, value in headers),
             bytes(body),
         )
-        for _, _, patient, headers, body in rows
+        for _, _, topic, patient, headers, body in rows
     ]

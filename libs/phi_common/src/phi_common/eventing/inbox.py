@@ -1,6 +1,7 @@
 """The inbox: each event takes effect once, however often it is delivered."""
 
 from collections.abc import Iterable
+from typing import Any
 from uuid import UUID
 
 from phi_common.db import Tx
@@ -17,6 +18,6 @@ async def claim(tx: Tx, events: Iterable[UUID]) -> set[UUID]:
     return {event_id for (event_id,) in await cursor.fetchall()}
 
 
-async def prune(tx: Tx, days: int) -> None:
+async def prune(pg: Any, days: int) -> None:
     """Forget claims older than `days`, which must be more than the topics' retention."""
-    await tx.pg.execute("DELETE FROM inbox WHERE at < now() - make_interval(days => %s)", [days])
+    await pg.execute("DELETE FROM inbox WHERE at < now() - make_interval(days => %s)", [days])

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from ingest_fhir.hl7v2.reader import Header, Problem
 from phi_common.clock import new_id
+from phi_common.metrics import MLLP_ACKS
 
 ESCAPES = str.maketrans({"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "~": "\\R\\", "&": "\\T\\", "\r": " ", "\n": " "})
 CONDITIONS = {
@@ -24,6 +25,7 @@ CONDITIONS = {
 def acknowledge(header: Header, now: datetime, problem: Problem | None = None) -> bytes:
     """AA, or AE/AR with where and what went wrong. Nothing of the patient is in it, only what MSH said."""
     code = "AA" if problem is None else "AR" if problem.reject else "AE"
+    MLLP_ACKS.labels(code).inc()
     version = header.version if header.version[:3] in ("2.3", "2.4", "2.5", "2.6", "2.7", "2.8") else "2.5.1"
     lines = [
         f"MSH|^~\\&|CARELOOP||{escaped(header.application)}|{escaped(header.facility)}|{now:%Y%m%d%H%M%S}+0000||"
