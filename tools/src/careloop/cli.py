@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import importlib.util
 import json as json_format
 import signal
 import sys
@@ -234,10 +235,12 @@ def bench(context: typer.Context) -> None:
     _delegate("bench.__main__", context.args)
 
 
-@app.command(context_settings=EXTRA)
-def proof(context: typer.Context) -> None:
-    """Try to break the promises: crashes, repeats, opt-outs under load."""
-    _delegate("proof", context.args)
+if importlib.util.find_spec("careloop.proof"):
+
+    @app.command(context_settings=EXTRA)
+    def proof(context: typer.Context) -> None:
+        """Try to break the promises: crashes, repeats, opt-outs under load."""
+        _delegate("proof", context.args)
 
 
 def main() -> None:

@@ -64,6 +64,7 @@ class Tx:
         self.traceparent = NO_TRACE
         self.emitted: list[tuple[Event, str]] = []
         self.audited: list[tuple[UUID, datetime, str, str, UUID | None, str, str]] = []
+        self.deferred: list[tuple[str, list[Any]]] = []
         self.versions: dict[UUID, int] = {}
         self.erased: set[UUID] = set()
         self._keys = keys
@@ -107,6 +108,10 @@ class Tx:
     async def open_unowned(self, column: str, sealed: bytes) -> bytes:
         """Open what `seal_unowned` sealed."""
         return unseal(await self._keys.unowned(), bytes(sealed), column.encode())
+
+    def later(self, statement: str, parameters: list[Any]) -> None:
+        """A write whose answer nobody needs: sent at commit, together with all others, in one round trip."""
+        self.deferred.append((statement, parameters))
 
     def emit(self, event: Event, traceparent: str | None = None) -> None:
         """Publish with this transaction: an outbox row in its subject's order. The subject must be locked."""
@@ -156,9 +161,15 @@ class Database:
 
     async def _write(self, tx: Tx) -> None:
         if tx.emitted:
-            await tx.pg.execute(OUTBOX, await self._rows(tx))
+            tx.later(OUTBOX, await self._rows(tx))
         if tx.audited:
-            await tx.pg.execute(AUDIT, [list(column) for column in zip(*tx.audited, strict=True)])
+            tx.later(AUDIT, columns(tx.audited, 7))
+        if len(tx.deferred) == 1:
+            await tx.pg.execute(*tx.deferred[0])
+        elif tx.deferred:
+            async with tx.pg.pipeline():
+                for statement, parameters in tx.deferred:
+                    await tx.pg.execute(statement, parameters)
 
     async def _rows(self, tx: Tx) -> list[Any]:
         counts: dict[UUID, int] = {}
@@ -174,7 +185,7 @@ class Database:
             )
             rows.append((event.topic, partition_of(patient), patient, event_id, event.type, tx.now,
                          tx.versions[patient] << 16 | index, traceparent, wrapped, body))  # fmt: skip
-        return [list(column) for column in zip(*rows, strict=True)]
+        return columns(rows, 10)
 
 
 def engine_of(url: sa.URL, ca_file: Path) -> AsyncEngine:

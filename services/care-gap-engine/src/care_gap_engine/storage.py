@@ -97,21 +97,21 @@ async def save_charts(tx: Tx, changed: dict[UUID, Chart]) -> None:
     for patient, chart in changed.items():
         body = encode((chart.profile, chart.facts, chart.gaps))
         rows.append((patient, tx.seal(patient, CHART, body), chart.next_change))
-    await tx.pg.execute(SAVE_CHARTS, columns(rows, 3))
+    tx.later(SAVE_CHARTS, columns(rows, 3))
     news = [
         (patient, fact.recorded, tx.seal(patient, FACT, encode(fact)))
         for patient, chart in changed.items()
         for fact in chart.news
     ]
     if news:
-        await tx.pg.execute(ADD_FACTS, columns(news, 3))
+        tx.later(ADD_FACTS, columns(news, 3))
     episodes = {
         one.gap_id: (one.gap_id, patient, one.rule, one.state.value, one.opened, one.closed)
         for patient, chart in changed.items()
         for one in chart.episodes
     }
     if episodes:
-        await tx.pg.execute(SAVE_GAPS, columns(list(episodes.values()), 6))
+        tx.later(SAVE_GAPS, columns(list(episodes.values()), 6))
 
 
 async def history_of(tx: Tx, patient: UUID) -> list[Fact]:

@@ -148,14 +148,14 @@ async def save_conversations(tx: Tx, states: dict[UUID, Conversation]) -> None:
         )
         for patient, state in states.items()
     ]
-    await tx.pg.execute(SAVE, columns(rows, 3))
+    tx.later(SAVE, columns(rows, 3))
     handed = [_row(tx, patient, delivery) for patient, state in states.items() for delivery in state.desk.handed]
     if handed:
-        await tx.pg.execute(HAND_OVER, columns(handed, 8))
+        tx.later(HAND_OVER, columns(handed, 8))
     if withdrawn := [message for state in states.values() for message in state.desk.withdrawn]:
-        await tx.pg.execute(CALL_BACK, [tx.now, withdrawn])
+        tx.later(CALL_BACK, [tx.now, withdrawn])
     if settled := [message for state in states.values() for message in state.desk.settled]:
-        await tx.pg.execute(TOLD, [settled])
+        tx.later(TOLD, [settled])
     if asked := list(_reviews(states, tx.now)):
         await tx.pg.execute(REVIEW, columns(asked, 5))
 

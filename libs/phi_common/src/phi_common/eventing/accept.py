@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
-TOGETHER = 2
+TOGETHER = 1
 
 
 class Unavailable(Exception):

@@ -20,6 +20,9 @@ MECHANISM = "SCRAM-SHA-512"
 FOREVER_MS = 24 * 3600 * 1000
 COMMIT_SECONDS = 0.5
 STOP_SECONDS = 5.0
+BUSY = 8
+GATHER_SECONDS = 0.01
+"""Under load a batch waits this long first, so that more comes along; a quiet topic is handled at once."""
 
 
 class Kafka:
@@ -97,7 +100,10 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def run(self) -> None:
         """Read and handle for ever. FastStream's own loop swallows what a handler raises; here it ends the process."""
+        records: list[Any] = []
         while True:
+            if BUSY <= len(records) < BATCH:
+                await asyncio.sleep(GATHER_SECONDS)
             try:
                 found = await self._subscriber.consumer.getmany(timeout_ms=500, max_records=BATCH)
             except KafkaError as error:

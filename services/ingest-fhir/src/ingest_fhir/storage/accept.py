@@ -177,12 +177,12 @@ class _Batch:
     async def write(self) -> None:
         """Write the gathered rows. A key that another batch has just taken is refused by the database."""
         if self._raw:
-            await self._tx.pg.execute(ADD_RAW, columns(self._raw, 8))
+            self._tx.later(ADD_RAW, columns(self._raw, 8))
         if self.given:
             rows = [
                 (key, request, answer.status, _packed(answer)) for key, (request, answer) in sorted(self.given.items())
             ]
-            await self._tx.pg.execute(ADD_ANSWERS, columns(rows, 4))
+            self._tx.later(ADD_ANSWERS, columns(rows, 4))
 
 
 def _source_id(index: BlindIndex, source: str, key: str) -> str:
