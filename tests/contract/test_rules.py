@@ -15,7 +15,7 @@ PLUMBING = "libs/phi_common/src/phi_common/"
 OWNERS = {
     r"\.(commit|rollback)$": ("db.py", "eventing/broker.py"),
     r"(^|\.)(datetime\.now|datetime\.utcnow|datetime\.today|date\.today)$": ("clock.py",),
-    r"(^|\.)uuid[14]$": (),
+    r"(^|\.)uuid[14]$": ("clock.py",),
     r"^print$": (),
     r"(^|\.)AIOKafka\w+$": ("eventing/broker.py",),
     r"(^|\.)KafkaBroker$": ("eventing/broker.py",),

@@ -42,9 +42,7 @@ async def rows(runtime: Runtime, query: str, *parameters: object) -> list[tuple[
 
 async def test_a_batch_opens_one_gap_each_and_a_repeat_changes_nothing(runtime: Runtime) -> None:
     patients = [uuid4() for _ in range(20)]
-    batch = [
-        record(event) for patient in patients for event in (diabetes(patient), result(patient, "2025-01-26"))
-    ]
+    batch = [record(event) for patient in patients for event in (diabetes(patient), result(patient, "2025-01-26"))]
     await facts.handle(runtime, batch)
     await facts.handle(runtime, batch)
     opened = await emitted(runtime)

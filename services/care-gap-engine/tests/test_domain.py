@@ -149,9 +149,7 @@ def test_an_old_result_opens_exactly_one_gap() -> None:
     chart, told = after(
         diabetes(), result("2025-01-26"), diabetes(), result("2025-01-20"), TimePassed(PATIENT), profile()
     )
-    assert [(type(one), one.due, one.state) for one in told] == [
-        (GapOpened, date(2025, 7, 26), GapState.OVERDUE)
-    ]
+    assert [(type(one), one.due, one.state) for one in told] == [(GapOpened, date(2025, 7, 26), GapState.OVERDUE)]
     assert chart.next_change is None
 
 
@@ -198,9 +196,7 @@ def test_a_retracted_only_result_leaves_unknown_and_ends_the_gap() -> None:
 
 
 def test_a_retracted_diagnosis_ends_the_gap() -> None:
-    _, told = after(
-        diabetes(source_id="dx"), result(ago(400)), diabetes(source_id="dx", status="entered-in-error")
-    )
+    _, told = after(diabetes(source_id="dx"), result(ago(400)), diabetes(source_id="dx", status="entered-in-error"))
     assert [getattr(one, "by", None) for one in told] == [None, ClosedBy.NOT_APPLICABLE]
 
 
@@ -222,9 +218,7 @@ def test_a_final_report_replaces_a_preliminary_one() -> None:
 
 def test_a_future_result_does_not_count_even_when_its_day_comes() -> None:
     chart, _ = after(diabetes(), result("2026-06-01"))
-    assert (
-        state(after(TimePassed(PATIENT), chart=chart, now=NOW + timedelta(days=200))[0]) is GapState.UNKNOWN
-    )
+    assert state(after(TimePassed(PATIENT), chart=chart, now=NOW + timedelta(days=200))[0]) is GapState.UNKNOWN
 
 
 def test_a_sweep_as_of_an_earlier_day_does_not_see_later_results() -> None:
@@ -300,8 +294,7 @@ def test_explanation_says_what_was_used_and_what_would_close() -> None:
     chart, _ = after(diabetes("E11.65"), result("2025-01-26"))
     english, spanish = explain(RULE, chart, "en"), explain(RULE, chart, "es")
     assert (
-        english.reason
-        == "The last HbA1c result is of 2025-01-26. The next one was due on 2025-07-26, 6 months later."
+        english.reason == "The last HbA1c result is of 2025-01-26. The next one was due on 2025-07-26, 6 months later."
     )
     assert "correspondía el 2025-07-26" in spanish.reason
     assert [one.code for one in english.evidence] == ["E11.65", "4548-4"]
@@ -335,9 +328,7 @@ diagnoses = st.builds(
 profiles = st.builds(profile, deceased=st.booleans(), zone=st.sampled_from(["UTC", "America/New_York"]))
 passing = st.just(TimePassed(PATIENT))
 histories = st.lists(st.one_of(results, diagnoses, profiles, passing), max_size=12)
-unnamed = st.lists(
-    st.one_of(st.builds(result, days, value=st.sampled_from(["7.1", None])), diagnoses), max_size=8
-)
+unnamed = st.lists(st.one_of(st.builds(result, days, value=st.sampled_from(["7.1", None])), diagnoses), max_size=8)
 
 
 @given(unnamed.flatmap(lambda facts: st.tuples(st.just(facts), st.permutations(facts))))
@@ -356,9 +347,7 @@ def test_closing_evidence_closes(history: list[Event]) -> None:
     assert state(chart) is GapState.CLOSED
 
 
-@given(
-    st.lists(st.tuples(st.one_of(results, diagnoses, profiles, passing), st.integers(0, 120)), max_size=15)
-)
+@given(st.lists(st.tuples(st.one_of(results, diagnoses, profiles, passing), st.integers(0, 120)), max_size=15))
 def test_never_two_live_episodes_and_each_opens_once(history: list[tuple[Event, int]]) -> None:
     chart, now, live, opened = Chart(PATIENT), NOW, set(), []
     for message, wait in history:

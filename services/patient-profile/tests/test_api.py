@@ -18,9 +18,7 @@ async def test_the_record_is_shown(runtime: Runtime) -> None:
     )  # fmt: skip
     await reports.handle(runtime, [record(said)])
     async with client("patient-profile", runtime) as http:
-        answer = await http.get(
-            f"/patients/{patient}", headers={"Authorization": f"Bearer patient:{patient}"}
-        )
+        answer = await http.get(f"/patients/{patient}", headers={"Authorization": f"Bearer patient:{patient}"})
     assert answer.status_code == 200
     assert answer.json() == {
         "patient_id": str(patient), "family": "Rivera", "given": None, "birth_date": "1961-04",

@@ -17,9 +17,7 @@ async def test_reports_become_one_record_and_a_repeat_changes_nothing(runtime: R
     patient = uuid4()
     batch = [
         record(
-            PatientReported(
-                patient_id=patient, source="ehr", family="Rivera", phones=(Phone(number="2125550123"),)
-            )
+            PatientReported(patient_id=patient, source="ehr", family="Rivera", phones=(Phone(number="2125550123"),))
         ),
         record(PatientReported(patient_id=patient, source="ehr", given="Ana", deceased=True)),
     ]
@@ -39,9 +37,7 @@ async def test_reports_become_one_record_and_a_repeat_changes_nothing(runtime: R
 async def test_a_death_counts_even_behind_a_dead_letter(runtime: Runtime) -> None:
     patient = uuid4()
     await reports.handle(runtime, [record(PatientReported(patient_id=patient, source="ehr"), body=b"{}")])
-    await reports.handle(
-        runtime, [record(PatientReported(patient_id=patient, source="ehr", family="Parked"))]
-    )
+    await reports.handle(runtime, [record(PatientReported(patient_id=patient, source="ehr", family="Parked"))])
     assert await emitted(runtime) == []
     await reports.handle(runtime, [record(PatientReported(patient_id=patient, source="ehr", deceased=True))])
     assert [one.deceased for one in await emitted(runtime, ProfileChanged)] == [True]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from aiokafka.errors import KafkaError
 
 from careloop.kafka import Kafka, OffsetReader, Offsets, offset_reader
 from phi_common.clock import set_virtual, virtual_now
@@ -76,24 +77,30 @@ class World:
         return Picture(ends, sorted(set(behind)), barriers, pending)
 
     async def settle(self, seconds: float = 90) -> Picture:
-        """Wait until nothing moves: twice the same picture, with all read, all sent and nothing in hand."""
+        """Wait until nothing moves; what does not answer for a while is asked again on new connections."""
         deadline = time.monotonic() + seconds
         trust = ssl.create_default_context(cafile=self.broker.ca_file)
+        async with httpx2.AsyncClient(verify=trust, trust_env=False, timeout=10) as http:
+            while True:
+                try:
+                    async with offset_reader(self.broker) as offsets:
+                        return await self._calm(http, offsets, deadline)
+                except (httpx2.HTTPError, KafkaError) as error:
+                    if time.monotonic() > deadline:
+                        raise NotSettled(f"no answer: {type(error).__name__}") from None
+                await asyncio.sleep(0.2)
+
+    async def _calm(self, http: httpx2.AsyncClient, offsets: OffsetReader, deadline: float) -> Picture:
+        """Twice the same picture, with all read, all sent and nothing in hand."""
         before: Offsets | None = None
         unrest: list[str] = []
-        client = httpx2.AsyncClient(verify=trust, trust_env=False, timeout=10)
-        async with client as http, offset_reader(self.broker) as offsets:
-            while time.monotonic() < deadline:
-                try:
-                    picture = await self._look(http, offsets)
-                    unrest = picture.unrest(self.now())
-                except httpx2.HTTPError as error:
-                    unrest, before = [f"no answer: {type(error).__name__}"], None
-                else:
-                    if not unrest and picture.ends == before:
-                        return picture
-                    before = None if unrest else picture.ends
-                await asyncio.sleep(0.05)
+        while time.monotonic() < deadline:
+            picture = await self._look(http, offsets)
+            unrest = picture.unrest(self.now())
+            if not unrest and picture.ends == before:
+                return picture
+            before = None if unrest else picture.ends
+            await asyncio.sleep(0.05)
         raise NotSettled("; ".join(unrest) or "new events all the time")
 
     async def advance(self, target: datetime) -> int:

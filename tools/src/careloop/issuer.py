@@ -77,9 +77,7 @@ def main() -> None:
     host, _, port = os.environ["ISSUER_LISTEN"].partition(":")
     app = create_app(f"https://{host}:{port}", signing_key(Path(os.environ["ISSUER_KEY_FILE"])))
     certificate, private_key = os.environ["ISSUER_TLS_CERT_FILE"], os.environ["ISSUER_TLS_KEY_FILE"]
-    uvicorn.run(
-        app, host=host, port=int(port), log_level="warning", ssl_certfile=certificate, ssl_keyfile=private_key
-    )
+    uvicorn.run(app, host=host, port=int(port), log_level="warning", ssl_certfile=certificate, ssl_keyfile=private_key)
 
 
 if __name__ == "__main__":

@@ -240,8 +240,8 @@ async def offset_reader(broker: Kafka) -> AsyncIterator[OffsetReader]:
     """A reader with connections of its own."""
     async with broker.admin() as admin:
         consumer = AIOKafkaConsumer(**broker.aio_settings(), retry_backoff_ms=10)
-        await consumer.start()
         try:
+            await consumer.start()
             yield OffsetReader(admin, consumer)
         finally:
             await consumer.stop()

@@ -18,6 +18,7 @@ SECONDS = 30.0
 class Heard:
     """One event, opened."""
 
+    id: str
     at: datetime
     type: str
     patient_id: UUID
@@ -67,5 +68,10 @@ class Listener:
         event = reader.open_event(message.topic(), message.key(), headers, message.value(), self._keys.unwrap)
         trace = headers.get("traceparent", b"").decode()[3:35]
         return Heard(
-            datetime.fromisoformat(event["time"]), event["type"], UUID(message.key().decode()), trace, event["data"]
+            event["id"],
+            datetime.fromisoformat(event["time"]),
+            event["type"],
+            UUID(message.key().decode()),
+            trace,
+            event["data"],
         )

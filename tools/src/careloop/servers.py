@@ -128,5 +128,3 @@ def _start_postgres(supervisor: Supervisor, authority: Authority, port: int, wor
 def export(found: Servers) -> Path:
     """The description as a file that only the owner can read."""
     return write_secret(found.run.data / "system.json", json.dumps(found.describe(), indent=1))
-
-

@@ -14,9 +14,7 @@ CONDITION = "condition"
 RETRACTING = frozenset({Status.ENTERED_IN_ERROR.value, ConditionStatus.REFUTED.value})
 CONCLUSIVE = frozenset({Status.FINAL.value, Status.AMENDED.value, Status.CORRECTED.value})
 PROVISIONAL = frozenset({Status.REGISTERED.value, Status.PRELIMINARY.value})
-PRESENT = frozenset(
-    {ConditionStatus.ACTIVE.value, ConditionStatus.RECURRENCE.value, ConditionStatus.RELAPSE.value}
-)
+PRESENT = frozenset({ConditionStatus.ACTIVE.value, ConditionStatus.RECURRENCE.value, ConditionStatus.RELAPSE.value})
 
 
 @dataclass(frozen=True, slots=True)
