@@ -1,4 +1,4 @@
-"""A planted fault: the intake answers before its commit, and dawdles. Loaded by a process that has this folder on its path."""
+"""A planted fault, for a process with this folder on its path: the intake answers before its commit, and dawdles."""
 
 import asyncio
 

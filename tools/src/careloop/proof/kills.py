@@ -52,12 +52,19 @@ class Findings:
         return self.accepted > 0 and faults + self.sends_without_permit + self.audit_breaks == 0
 
 
-def run(events: int, kills: int, seed: int, out: Path | None = None, *,
-        environment: Mapping[str, Mapping[str, str]] | None = None, only: tuple[str, ...] = ()) -> Findings:  # fmt: skip
+def run(
+    events: int,
+    kills: int,
+    seed: int,
+    out: Path | None = None,
+    *,
+    environment: Mapping[str, Mapping[str, str]] | None = None,
+    only: tuple[str, ...] = (),
+) -> Findings:
     """One storm. `environment` plants faults in single programs; `only` names the victims."""
     began = time.monotonic()
     with System.start(START, kind="proof", trace_ratio=0.0, environment=environment, report=console.print) as system:
-        findings, accepted = asyncio.run(_storm(system, events, kills, random.Random(seed), only))
+        findings, accepted = asyncio.run(_storm(system, events, kills, random.Random(seed), only))  # noqa: S311 (chooses victims)
         console.print("the storm is over; waiting until everything has come to rest")
         asyncio.run(system.world().settle(SETTLE_SECONDS))
         time.sleep(2)  # the sealers' last blocks

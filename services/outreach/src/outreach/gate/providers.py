@@ -9,7 +9,7 @@ import httpx2
 
 TIMEOUT = 3.0
 CONNECT_TIMEOUT = 1.5
-"""Shorter than the whole, so that a provider that only accepts connections is told from one that may have the message."""
+"""Shorter than the whole: who only accepts connections is told from who may have the message."""
 
 
 @dataclass(frozen=True)
