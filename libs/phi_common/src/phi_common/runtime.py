@@ -34,6 +34,8 @@ from phi_common.vault import Vault
 
 HEALTH_SECONDS = 1.0
 SWEEP_SECONDS = 0.25
+LOOK_SECONDS = 1.0
+"""How often a real clock's watermark moves; a virtual one waits for it, so it is looked at with each sweep."""
 UNSEALED_SECONDS = 5.0
 PRUNE_SECONDS = 3600.0
 INDEX_KEY = -1
@@ -206,7 +208,7 @@ class Runtime:
                 self.recovered("lag")
             except (KafkaError, ConnectionError) as error:
                 self.stumble("lag", error)
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(SWEEP_SECONDS if self.shared.clock_file else LOOK_SECONDS)
 
     async def sweep_for_ever(self, sweeps: Sequence[Sweep]) -> None:
         """Take what is due as of min(now, watermark)."""

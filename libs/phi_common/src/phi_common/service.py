@@ -207,6 +207,6 @@ def listen(app: FastAPI, settings: CommonSettings) -> None:
     host, port = settings.address
     uvicorn.run(
         app, host=host, port=port, loop="uvloop", http="httptools", access_log=False, log_config=None,
-        server_header=False, timeout_graceful_shutdown=5,
+        server_header=False, proxy_headers=False, timeout_graceful_shutdown=5,
         ssl_certfile=settings.tls_cert_file, ssl_keyfile=settings.tls_key_file,
     )  # fmt: skip

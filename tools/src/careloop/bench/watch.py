@@ -27,7 +27,7 @@ def main() -> None:
     print("ready", flush=True)
     with Path(sys.argv[2]).open("w", buffering=1 << 16) as out:
         while True:
-            messages = source.consume(500, 0.05)
+            messages = source.consume(1, 0.05) + source.consume(500, 0)
             now = time.time()
             for message in messages:
                 headers = dict(message.headers() or [])

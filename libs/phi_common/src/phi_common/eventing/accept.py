@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
-TOGETHER = 1
+BUSY = 4
+GATHER_SECONDS = 0.002
+"""When the last batch was shared, the next waits this long: its requests are on their way."""
 
 
 class Unavailable(Exception):
@@ -20,7 +22,7 @@ class Unavailable(Exception):
 
 
 class GroupCommit(Generic[Item, Outcome]):
-    """Collects items and runs `accept(tx, items)` once for all that came meanwhile; no timer, no window."""
+    """Collects items and runs `accept(tx, items)` once for all that came meanwhile; no window while it is quiet."""
 
     def __init__(
         self,
@@ -34,7 +36,8 @@ class GroupCommit(Generic[Item, Outcome]):
         self._actor = actor
         self._most = most
         self._waiting: list[tuple[Item, asyncio.Future[Outcome]]] = []
-        self._running = 0
+        self._running = False
+        self._last = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def submit(self, item: Item) -> Outcome:
@@ -43,24 +46,25 @@ class GroupCommit(Generic[Item, Outcome]):
             raise Unavailable
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if self._running < TOGETHER:
+        if not self._running:
             self._start()
         return await future
 
     def _start(self) -> None:
-        self._running += 1
+        self._running = True
         task = asyncio.create_task(self._drain())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _drain(self) -> None:
-        await asyncio.sleep(0)
         try:
             while self._waiting:
+                await asyncio.sleep(GATHER_SECONDS if self._last >= BUSY else 0)
                 batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+                self._last = len(batch)
                 await self._commit(batch)
         finally:
-            self._running -= 1
+            self._running = False
 
     async def _commit(self, batch: Sequence[tuple[Item, "asyncio.Future[Outcome]"]]) -> None:
         try:

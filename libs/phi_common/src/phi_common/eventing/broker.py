@@ -21,7 +21,7 @@ FOREVER_MS = 24 * 3600 * 1000
 COMMIT_SECONDS = 0.5
 STOP_SECONDS = 5.0
 BUSY = 8
-GATHER_SECONDS = 0.01
+GATHER_SECONDS = 0.03
 """Under load a batch waits this long first, so that more comes along; a quiet topic is handled at once."""
 
 

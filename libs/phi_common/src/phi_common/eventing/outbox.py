@@ -20,7 +20,7 @@ LOCK_CLASS = 0x0B0E
 POLL_SECONDS = 0.25
 ROWS = 2000
 BUSY = 8
-GATHER_SECONDS = 0.01
+GATHER_SECONDS = 0.015
 """Under load a round waits this long first: fewer, larger batches cost the broker and PostgreSQL far less."""
 TAKE_LOCKS = "SELECT p FROM generate_series(0, %s) p WHERE pg_try_advisory_lock(%s, p)"
 NEXT = """
