@@ -64,6 +64,7 @@ async def test_a_running_transaction_is_not_passed_over(runtime):
         slow.audit("read", uuid4())
         await runtime.db._write(slow)
         slow.audited.clear()
+        slow.deferred.clear()
         await sealed(runtime, blocks=1)
     async with await runtime.pg() as pg, asyncio.timeout(20):
         while await audit.unsealed_seconds(pg):

@@ -71,13 +71,16 @@ async def test_everything_arrives_once_and_in_order_though_the_relay_is_cut_shor
     expected = tuple(str(i) for i in range(5)) * 2
 
     async def all_there():
+        for task in tasks:
+            if task.done():
+                task.result()
         return all([await tally(reader, p) == expected for p in patients])
 
     async def committed():
         return await consumer.reached(await consumer.ends())
 
     try:
-        await until(all_there)
+        await until(all_there, 60)
         await until(committed)
     finally:
         for task in tasks:
