@@ -180,3 +180,21 @@ async def test_nothing_readable_is_at_rest(runtime, ordered, pg):
             assert "canary" not in row
             assert b"canary".hex() not in row
     assert isinstance(pg, psycopg.Connection)
+
+
+async def test_a_reader_that_comes_too_early_takes_no_key_away(runtime, ordered):
+    patient = uuid4()
+    async with runtime.transaction("writer") as writer:
+        await writer.lock([patient])
+        async with runtime.transaction("reader") as reader:
+            await reader.load_keys([patient])
+        assert writer.open(patient, "x", writer.seal(patient, "x", b"plain")) == b"plain"
+
+
+async def test_a_full_cache_takes_no_key_from_a_transaction(runtime, monkeypatch):
+    monkeypatch.setattr("phi_common.keys.CACHED_PATIENTS", 1)
+    patients = [uuid4() for _ in range(3)]
+    async with runtime.transaction("writer") as tx:
+        await tx.lock(patients)
+        for patient in patients:
+            assert tx.open(patient, "x", tx.seal(patient, "x", b"plain")) == b"plain"

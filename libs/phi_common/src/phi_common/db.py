@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from phi_common.clock import Now, new_id
@@ -68,6 +69,7 @@ class Tx:
         self.versions: dict[UUID, int] = {}
         self.erased: set[UUID] = set()
         self._keys = keys
+        self._at_hand: dict[UUID, AESGCM] = {}
 
     async def lock(self, patients: Iterable[UUID]) -> None:
         """Create and lock these subjects in id order, bump their versions, and have their keys at hand."""
@@ -78,11 +80,15 @@ class Tx:
             self.versions[patient] = version
             if erased:
                 self.erased.add(patient)
-        await self._keys.load(self.pg, [p for p in ids if p not in self.erased], create=True)
+        self._at_hand |= await self._keys.load(self.pg, [p for p in ids if p not in self.erased], create=True)
 
     async def load_keys(self, patients: Iterable[UUID]) -> None:
         """Have the keys of these patients at hand for reading."""
-        await self._keys.load(self.pg, patients, create=False)
+        self._at_hand |= await self._keys.load(self.pg, patients, create=False)
+
+    def knows(self, patient_id: UUID) -> bool:
+        """Whether there is a key for this loaded patient: one who was never seen, or is erased, has none."""
+        return patient_id in self._at_hand
 
     def _context(self, patient_id: UUID, column: str) -> bytes:
         return b"%s|%s|%s" % (self._keys.service.encode(), column.encode(), patient_id.bytes)
@@ -90,14 +96,14 @@ class Tx:
     def seal(self, patient_id: UUID, column: str, plain: bytes) -> bytes:
         """Seal a field under its patient's key, bound to service, column and patient. `Erased` without a key."""
         try:
-            return seal(self._keys.key(patient_id), plain, self._context(patient_id, column))
+            return seal(self._at_hand[patient_id], plain, self._context(patient_id, column))
         except KeyError:
             raise Erased from None
 
     def open(self, patient_id: UUID, column: str, sealed: bytes) -> bytes:
         """Open a field; `Undecryptable` when the key is gone or the bytes are another cell's."""
         try:
-            return unseal(self._keys.key(patient_id), bytes(sealed), self._context(patient_id, column))
+            return unseal(self._at_hand[patient_id], bytes(sealed), self._context(patient_id, column))
         except KeyError:
             raise Undecryptable from None
 
@@ -130,6 +136,7 @@ class Tx:
         await self.pg.execute("DELETE FROM patient_keys WHERE patient_id = %s", [patient_id])
         await self.pg.execute("UPDATE subjects SET erased_at = now() WHERE id = %s", [patient_id])
         self._keys.forget(patient_id)
+        self._at_hand.pop(patient_id, None)
         self.erased.add(patient_id)
         self.audit("patient:erase", patient_id)
 

@@ -75,21 +75,29 @@ class PatientKeys:
             found = self._buckets[bucket] = (key, time.monotonic())
         return found[0]
 
-    async def load(self, pg: Any, patients: Iterable[UUID], *, create: bool) -> None:
-        """Have the keys of these patients at hand; with `create` their subjects must be locked by the caller."""
+    async def load(self, pg: Any, patients: Iterable[UUID], *, create: bool) -> dict[UUID, AESGCM]:
+        """The keys of these patients; those without one are left out.
+
+        With `create` their subjects must be locked by the caller. The caller holds what it got: the cache may drop or
+        renew an entry at any moment.
+        """
         old = time.monotonic() - CACHE_AGE
-        missing = [p for p in patients if (found := self._patients.get(p)) is None or found[1] < old]
+        known = {patient: self._patients.get(patient) for patient in patients}
+        keys = {patient: entry[0] for patient, entry in known.items() if entry and entry[1] >= old}
+        missing = [patient for patient in known if patient not in keys]
         if not missing:
-            return
+            return keys
         cursor = await pg.execute("SELECT patient_id, wrapped FROM patient_keys WHERE patient_id = ANY(%b)", [missing])
         rows = {patient: bytes(wrapped) for patient, wrapped in await cursor.fetchall()}
-        for erased in set(missing) - rows.keys():
-            self.forget(erased)
+        for patient in missing:
+            if patient not in rows and known[patient] and self._patients.get(patient) is known[patient]:
+                self.forget(patient)
         if create and (new := [p for p in missing if p not in rows]):
             rows |= await self._create(pg, new)
         for patient, wrapped in rows.items():
             bucket = await self._bucket(patient.int % BUCKETS)
-            self._remember(patient, unseal(bucket, wrapped, patient.bytes))
+            keys[patient] = self._remember(patient, unseal(bucket, wrapped, patient.bytes))
+        return keys
 
     async def _create(self, pg: Any, patients: Sequence[UUID]) -> dict[UUID, bytes]:
         made = {}
@@ -102,14 +110,12 @@ class PatientKeys:
         )
         return made
 
-    def _remember(self, patient: UUID, key: bytes) -> None:
-        self._patients[patient] = (AESGCM(key), time.monotonic())
+    def _remember(self, patient: UUID, key: bytes) -> AESGCM:
+        made = AESGCM(key)
+        self._patients[patient] = (made, time.monotonic())
         if len(self._patients) > CACHED_PATIENTS:
             self._patients.popitem(last=False)
-
-    def key(self, patient: UUID) -> AESGCM:
-        """The key of a loaded patient; `KeyError` when there is none, as after erasure."""
-        return self._patients[patient][0]
+        return made
 
     def forget(self, patient: UUID) -> None:
         """Empty the cache of an erased patient."""
@@ -118,7 +124,3 @@ class PatientKeys:
     async def unowned(self) -> AESGCM:
         """A key for bytes that belong to no known patient, such as a message that nobody could read."""
         return await self._bucket(0)
-
-    def has(self, patient: UUID) -> bool:
-        """Whether this patient's key is at hand."""
-        return patient in self._patients

@@ -118,7 +118,7 @@ class Runtime:
         async with self.db.transaction(principal.subject) as tx:
             await tx.load_keys(patients)
             for patient in patients:
-                if not self.keys.has(patient):
+                if not tx.knows(patient):
                     raise Problem(404, "Unknown patient")
                 tx.audit(action, patient)
             yield tx
