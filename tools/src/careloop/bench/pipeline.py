@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,8 +39,8 @@ class Failed(Exception):
     """The run proved nothing, or proved a fault."""
 
 
-def patient_bundle(numbers: range) -> bytes:
-    """A transaction of patients, each with diabetes."""
+def patient_bundle(numbers: range, phone: Callable[[int], str] | None = None) -> bytes:
+    """A transaction of patients, each with diabetes, and with a mobile number where `phone` gives one."""
     entries: list[dict[str, Any]] = []
     for number in numbers:
         me = {"identifier": {"system": SYSTEM, "value": f"BENCH-{number}"}}
@@ -50,6 +50,8 @@ def patient_bundle(numbers: range) -> bytes:
             "name": [{"family": "Benchpatient", "given": [str(number)]}],
             "birthDate": "1970-01-01",
         }
+        if phone:
+            patient["telecom"] = [{"system": "phone", "use": "mobile", "value": phone(number)}]
         condition = {
             "resourceType": "Condition",
             "id": f"c{number}",

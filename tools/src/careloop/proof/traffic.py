@@ -3,14 +3,12 @@
 import asyncio
 import json
 import ssl
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 import httpx2
 
-from careloop.bench.pipeline import ICD10, SYSTEM, observation
+from careloop.bench.pipeline import observation, patient_bundle
 from careloop.story import START
 from careloop.system import System
 
@@ -20,7 +18,6 @@ WITH_SMS = 5
 """Every fifth patient allows texts."""
 PATIENCE = 600.0
 DAY = (START - timedelta(days=400)).date().isoformat()
-ICD = ICD10
 
 
 @dataclass
@@ -63,7 +60,7 @@ class Client:
             for first in range(0, count, TOGETHER):
                 numbers = range(first, min(first + TOGETHER, count))
                 answer = await self.insist(
-                    http, "POST", "ingest-fhir", "/fhir", "interface", f"setup-{first}", bundle(numbers)
+                    http, "POST", "ingest-fhir", "/fhir", "interface", f"setup-{first}", patient_bundle(numbers, phone)
                 )
                 entries = answer.json()["entry"][::2]
                 places = [entry["response"]["location"] for entry in entries]
@@ -94,30 +91,6 @@ class Client:
 
         async with self.http() as http:
             await asyncio.gather(*(work(http) for _ in range(CONNECTIONS)))
-
-
-def bundle(numbers: Sequence[int]) -> bytes:
-    """Patients with a phone number that is kept for fiction, and diabetes."""
-    entries: list[dict[str, Any]] = []
-    for number in numbers:
-        me = {"identifier": {"system": SYSTEM, "value": f"BENCH-{number}"}}
-        patient = {
-            "resourceType": "Patient",
-            "identifier": [{"system": SYSTEM, "value": f"BENCH-{number}"}],
-            "name": [{"family": "Proofpatient", "given": [str(number)]}],
-            "birthDate": "1970-01-01",
-            "telecom": [{"system": "phone", "use": "mobile", "value": phone(number)}],
-        }
-        condition = {
-            "resourceType": "Condition",
-            "id": f"c{number}",
-            "code": {"coding": [{"system": ICD, "code": "E11.9"}]},
-            "clinicalStatus": {"coding": [{"code": "active"}]},
-            "subject": me,
-        }
-        for resource in (patient, condition):
-            entries.append({"resource": resource, "request": {"method": "POST", "url": resource["resourceType"]}})
-    return json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": entries}).encode()
 
 
 def phone(number: int) -> str:
