@@ -32,6 +32,7 @@ async def test_a_chart_comes_back_as_saved(runtime: Runtime) -> None:
         chart = PROTOCOLS.pass_time(chart, TimePassed(patient), tx.now).state
         await storage.save_charts(tx, {patient: chart})
     async with runtime.transaction("test") as tx:
+        await tx.load_keys([patient])
         loaded = (await storage.load_charts(tx, [patient]))[patient]
     assert (loaded.profile, loaded.facts, loaded.gaps) == (chart.profile, chart.facts, chart.gaps)
     assert (loaded.news, loaded.episodes) == ((), ())
