@@ -57,7 +57,7 @@ async def load(tx: Tx, patients: Any) -> dict[Any, Tally]:
     rows = await (
         await tx.pg.execute("SELECT patient_id, sealed FROM tallies WHERE patient_id = ANY(%b)", [patients])
     ).fetchall()
-    found = {p: Tally(tuple(json.loads(tx.open(p, "tallies.sealed", s)))) for p, s in rows}
+    found = {p: Tally(tuple(json.loads(tx.open(p, "tallies.sealed", s)))) for p, s in rows if tx.knows(p)}
     return {p: found.get(p, Tally()) for p in patients}
 
 

@@ -62,9 +62,8 @@ async def test_a_cut_tail_is_found_by_the_anchor(runtime, pg, tmp_path):
 async def test_a_running_transaction_is_not_passed_over(runtime):
     async with runtime.transaction("slow") as slow:
         slow.audit("read", uuid4())
-        await runtime.db._write(slow)
+        await slow._send(await runtime.db._writes(slow))
         slow.audited.clear()
-        slow.deferred.clear()
         await sealed(runtime, blocks=1)
     async with await runtime.pg() as pg, asyncio.timeout(20):
         while await audit.unsealed_seconds(pg):

@@ -1,6 +1,7 @@
 """The wrapper on a real database: once, in order, and nothing lost whatever comes."""
 
 import asyncio
+from contextlib import suppress
 from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,6 +10,7 @@ import psycopg
 import pytest
 
 from phi_common.crypto import Undecryptable
+from phi_common.db import NotCommitted
 from phi_common.eventing.consume import STOP_THE_LINE, LineStopped
 from phi_common.events.care_gap import ClosedBy, GapClosed, GapDueSoon, GapOpened
 from phi_common.testing import record
@@ -160,13 +162,16 @@ async def test_events_that_follow_carry_the_cause_and_a_rising_sequence(runtime,
     assert [s for _, s in rows] == sorted({s for _, s in rows})
 
 
-async def test_after_shredding_nothing_opens_and_nothing_is_stored(runtime, ordered, tally, pg):
+async def test_after_shredding_nothing_opens_and_nothing_is_stored(runtime, ordered, pg):
     patient = uuid4()
     await ordered.handle(runtime, [record(opened(patient, "a"))])
     async with runtime.transaction("privacy-officer") as tx:
         await tx.shred(patient)
-    with pytest.raises(Undecryptable):
-        await tally(runtime, patient)
+    (sealed,) = pg.execute("SELECT sealed FROM tallies").fetchone()
+    async with runtime.transaction("reader") as tx:
+        await tx.load_keys([patient])
+        with pytest.raises(Undecryptable):
+            tx.open(patient, "tallies.sealed", sealed)
     await ordered.handle(runtime, [record(opened(patient, "b"))])
     assert pg.execute("SELECT count(*) FROM patient_keys").fetchone() == (0,)
     assert pg.execute("SELECT seen FROM tallies").fetchone() == (1,)
@@ -182,28 +187,59 @@ async def test_nothing_readable_is_at_rest(runtime, ordered, pg):
     assert isinstance(pg, psycopg.Connection)
 
 
-async def test_a_reader_that_comes_too_early_takes_no_key_away(runtime):
+async def rolled_back(runtime: Any, patient: UUID) -> None:
+    with suppress(ZeroDivisionError):
+        async with runtime.transaction("writer") as tx:
+            await tx.lock([patient])
+            raise ZeroDivisionError
+
+
+async def test_a_key_that_was_not_committed_is_never_used_again(runtime):
     patient = uuid4()
-    async with runtime.transaction("reader") as reader, runtime.transaction("writer") as writer:
-        plain = reader.pg
-
-        class Early:
-            async def execute(self, *query: Any) -> Any:
-                nothing = await plain.execute(*query)
-                await writer.lock([patient])  # the key is made and cached after the reader looked for it
-                return nothing
-
-        reader.pg = Early()
-        await reader.load_keys([patient])
-        reader.pg = plain
-        assert not reader.knows(patient)
-        assert writer.open(patient, "x", writer.seal(patient, "x", b"plain")) == b"plain"
+    await rolled_back(runtime, patient)
+    async with runtime.transaction("writer") as tx:
+        await tx.lock([patient])
+        sealed = tx.seal(patient, "x", b"plain")
+    async with runtime.transaction("reader") as tx:
+        await tx.load_keys([patient])
+        assert tx.open(patient, "x", sealed) == b"plain"
 
 
-async def test_a_full_cache_takes_no_key_from_a_transaction(runtime, monkeypatch):
-    monkeypatch.setattr("phi_common.keys.CACHED_PATIENTS", 1)
-    patients = [uuid4() for _ in range(3)]
+async def test_a_key_deleted_by_another_process_is_gone_at_once(runtime, pg):
+    patient = uuid4()
+    async with runtime.transaction("writer") as tx:
+        await tx.lock([patient])
+    pg.execute("DELETE FROM patient_keys")
+    async with runtime.transaction("reader") as tx:
+        await tx.load_keys([patient])
+        assert not tx.knows(patient)
+
+
+async def test_an_error_that_was_swallowed_is_no_commit(runtime, pg):
+    async def swallow() -> None:
+        async with runtime.transaction("writer") as tx:
+            await tx.rows("INSERT INTO inbox (event_id) VALUES (gen_random_uuid()) RETURNING 1")
+            with suppress(psycopg.Error):
+                await tx.rows("SELECT 1/0")
+
+    with pytest.raises(NotCommitted):
+        await swallow()
+    assert pg.execute("SELECT count(*) FROM inbox").fetchone() == (0,)
+
+
+async def test_a_transaction_is_rolled_back_and_its_connection_used_again(runtime, pg):
+    for _ in range(30):
+        await rolled_back(runtime, uuid4())
+    async with runtime.transaction("writer") as tx:
+        assert await tx.rows("SELECT count(*) FROM subjects") == [(0,)]
+    assert pg.execute("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'").fetchone() == (0,)
+
+
+async def test_a_large_batch_commits_in_its_pipeline(runtime, pg):
+    patients = [uuid4() for _ in range(3000)]
     async with runtime.transaction("writer") as tx:
         await tx.lock(patients)
         for patient in patients:
-            assert tx.open(patient, "x", tx.seal(patient, "x", b"plain")) == b"plain"
+            tx.emit(opened(patient, "x" * 1000))
+            tx.audit("test", patient, "y" * 500)
+    assert pg.execute("SELECT count(*) FROM outbox").fetchone() == (3000,)

@@ -46,5 +46,6 @@ async def test_a_death_counts_even_behind_a_dead_letter(runtime: Runtime) -> Non
 @pytest.mark.filterwarnings("ignore:Did not recognize type 'xid8'")
 async def test_migrations_and_tables_agree(runtime: Runtime) -> None:
     async with runtime.transaction("test") as tx:
-        found = await tx.sql.run_sync(lambda c: compare_metadata(MigrationContext.configure(c), storage.metadata))
+        core = await tx.core()
+        found = await core.run_sync(lambda c: compare_metadata(MigrationContext.configure(c), storage.metadata))
     assert found == []

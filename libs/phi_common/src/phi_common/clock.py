@@ -1,13 +1,14 @@
 """Two clocks: business time, which can be virtual, and real time for leases, time-outs and tokens. And new ids."""
 
 import mmap
-import secrets
 import struct
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
+
+from phi_common.crypto import random_bytes
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Now = Callable[[], datetime]
@@ -44,7 +45,7 @@ def business_clock(virtual: Path | None) -> Now:
 
 def new_id() -> UUID:
     """A random UUID that sorts by the time of its making (RFC 9562 version 7), kind to B-trees."""
-    value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(random_bytes(10))
     return UUID(int=value & ~(0xF000 << 64) & ~(0xC000 << 48) | 0x7000 << 64 | 0x8000 << 48)
 
 

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from psycopg.pq import TransactionStatus
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from phi_common.clock import Now, new_id
 from phi_common.crypto import BlindIndex, Undecryptable, seal, unseal
 from phi_common.events import Event
 from phi_common.keys import PatientKeys, TopicKeys
+from phi_common.logs import log
 from phi_common.topics import PARTITIONS
 
 NAMING = {
@@ -25,12 +28,17 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 NO_TRACE = ""
+BEGIN = "BEGIN"
 
 LOCK = """
 INSERT INTO subjects (id, version) SELECT id, 1 FROM unnest(%b::uuid[]) AS id
 ON CONFLICT (id) DO UPDATE SET version = subjects.version + 1
 RETURNING id, version, erased_at IS NOT NULL
 """
+KEYS = "SELECT patient_id, wrapped FROM patient_keys WHERE patient_id = ANY(%b)"
+ADD_KEYS = "INSERT INTO patient_keys (patient_id, wrapped) SELECT * FROM unnest(%b::uuid[], %b::bytea[])"
+SHRED = "DELETE FROM patient_keys WHERE patient_id = %b"
+MARK_ERASED = "UPDATE subjects SET erased_at = now() WHERE id = %b"
 OUTBOX = """
 INSERT INTO outbox (topic, partition, key, event_id, type, at, sequence, traceparent, ck, body)
 SELECT * FROM unnest(%b::text[], %b::int4[], %b::uuid[], %b::uuid[], %b::text[], %b::timestamptz[], %b::int8[],
@@ -51,6 +59,25 @@ def partition_of(patient_id: UUID) -> int:
     return patient_id.int % PARTITIONS
 
 
+class NotCommitted(psycopg.OperationalError):
+    """PostgreSQL answered COMMIT with a rollback: an error in the transaction had been swallowed."""
+
+
+class Ahead:
+    """A statement that goes to the database with the next one that is waited for, in the same round trip."""
+
+    cursor: Any
+
+    def __init__(self, statement: str, parameters: Any) -> None:
+        self.statement = statement
+        self.parameters = parameters
+
+    async def rows(self) -> list[Any]:
+        """Its answer, once the transaction has been to the database."""
+        found: list[Any] = await self.cursor.fetchall()
+        return found
+
+
 class Tx:
     """One transaction: its connections, the business time, and what will be written with it at commit."""
 
@@ -58,33 +85,115 @@ class Tx:
     """For look-ups by values that are not stored; only in the service that owns the database."""
 
     def __init__(self, sql: AsyncConnection, pg: Any, now: datetime, actor: str, keys: PatientKeys) -> None:
-        self.sql = sql
-        self.pg = pg
+        self._sql = sql
+        self._pg = pg
         self.now = now
         self.actor = actor
         self.traceparent = NO_TRACE
         self.emitted: list[tuple[Event, str]] = []
         self.audited: list[tuple[UUID, datetime, str, str, UUID | None, str, str]] = []
-        self.deferred: list[tuple[str, list[Any]]] = []
         self.versions: dict[UUID, int] = {}
         self.erased: set[UUID] = set()
+        self._asked = [Ahead(BEGIN, None)]
+        self._deferred: list[Ahead] = []
+        self._locks: list[tuple[list[UUID], Ahead]] = []
+        self._keyrows: list[Ahead] = []
         self._keys = keys
         self._at_hand: dict[UUID, AESGCM] = {}
 
+    # -- to the database and back: what is asked ahead costs no round trip of its own
+
+    def ahead(self, statement: str, parameters: Any = None) -> Ahead:
+        """Ask without waiting; the answer is there after the next `rows`, `execute`, `lock` or `arrive`."""
+        asked = Ahead(statement, parameters)
+        self._asked.append(asked)
+        return asked
+
+    async def rows(self, statement: str, parameters: Any = None) -> list[Any]:
+        """The rows of a statement, together with all that was asked ahead."""
+        asked = self.ahead(statement, parameters)
+        await self.arrive()
+        return await asked.rows()
+
+    async def execute(self, statement: str, parameters: Any = None) -> Any:
+        """The psycopg cursor of a statement, for its row count or a single row."""
+        asked = self.ahead(statement, parameters)
+        await self.arrive()
+        return asked.cursor
+
+    @property
+    def pg(self) -> "Tx":
+        return self
+
+    async def core(self) -> AsyncConnection:
+        """The SQLAlchemy connection of this transaction."""
+        await self.arrive()
+        return self._sql
+
+    def later(self, statement: str, parameters: Sequence[Any]) -> None:
+        """A write whose answer nobody needs: sent at commit, in the same round trip."""
+        self._deferred.append(Ahead(statement, parameters))
+
+    async def arrive(self) -> None:
+        """Send what was asked ahead, and take over locks and keys."""
+        asked, self._asked = self._asked, []
+        await self._send(asked)
+        locks, self._locks = self._locks, []
+        keyrows, self._keyrows = self._keyrows, []
+        for _, locked in locks:
+            for patient, version, erased in await locked.rows():
+                self.versions[patient] = version
+                if erased:
+                    self.erased.add(patient)
+        for found in keyrows:
+            self._at_hand |= await self._keys.opened(await found.rows())
+        await self._make_keys([patient for ids, _ in locks for patient in ids])
+
+    async def _send(self, asked: Sequence[Ahead]) -> None:
+        if len(asked) == 1:
+            asked[0].cursor = await self._pg.execute(asked[0].statement, asked[0].parameters, binary=True)
+        elif asked:
+            async with self._pg.pipeline():
+                for one in asked:
+                    one.cursor = await self._pg.execute(one.statement, one.parameters, binary=True)
+
+    async def commit(self, writes: Sequence[Ahead]) -> None:
+        """Send what is left, then these, then commit. The database's and nobody else's to call."""
+        if self._locks or self._keyrows:
+            await self.arrive()
+        left = [*self._asked, *self._deferred, *writes]
+        if [one.statement for one in left] == [BEGIN]:
+            return  # nothing was ever asked of the database
+        last = Ahead("COMMIT", None)
+        await self._send([*left, last])
+        if last.cursor.statusmessage != "COMMIT":
+            raise NotCommitted
+
+    # -- subjects and their keys
+
+    def lock_ahead(self, patients: Iterable[UUID]) -> None:
+        """Create and lock these subjects in id order, bump their versions, and have their keys at hand: by then."""
+        waiting = {patient for ids, _ in self._locks for patient in ids}
+        ids = sorted(set(patients) - self.versions.keys() - waiting)
+        if ids:
+            self._locks.append((ids, self.ahead(LOCK, [ids])))
+            self._keyrows.append(self.ahead(KEYS, [ids]))
+
     async def lock(self, patients: Iterable[UUID]) -> None:
-        """Create and lock these subjects in id order, bump their versions, and have their keys at hand."""
-        ids = sorted(set(patients) - self.versions.keys())
-        if not ids:
-            return
-        for patient, version, erased in await (await self.pg.execute(LOCK, [ids])).fetchall():
-            self.versions[patient] = version
-            if erased:
-                self.erased.add(patient)
-        self._at_hand |= await self._keys.load(self.pg, [p for p in ids if p not in self.erased], create=True)
+        """Lock now, see `lock_ahead`."""
+        self.lock_ahead(patients)
+        await self.arrive()
 
     async def load_keys(self, patients: Iterable[UUID]) -> None:
         """Have the keys of these patients at hand for reading."""
-        self._at_hand |= await self._keys.load(self.pg, patients, create=False)
+        self._keyrows.append(self.ahead(KEYS, [list(patients)]))
+        await self.arrive()
+
+    async def _make_keys(self, patients: Sequence[UUID]) -> None:
+        made = await self._keys.made([p for p in patients if p not in self._at_hand and p not in self.erased])
+        if made:
+            self.later(ADD_KEYS, [list(made), [wrapped for wrapped, _ in made.values()]])
+            self._at_hand |= {patient: key for patient, (_, key) in made.items()}
 
     def knows(self, patient_id: UUID) -> bool:
         """Whether there is a key for this loaded patient: one who was never seen, or is erased, has none."""
@@ -103,7 +212,7 @@ class Tx:
     def open(self, patient_id: UUID, column: str, sealed: bytes) -> bytes:
         """Open a field; `Undecryptable` when the key is gone or the bytes are another cell's."""
         try:
-            return unseal(self._at_hand[patient_id], bytes(sealed), self._context(patient_id, column))
+            return unseal(self._at_hand[patient_id], sealed, self._context(patient_id, column))
         except KeyError:
             raise Undecryptable from None
 
@@ -113,11 +222,18 @@ class Tx:
 
     async def open_unowned(self, column: str, sealed: bytes) -> bytes:
         """Open what `seal_unowned` sealed."""
-        return unseal(await self._keys.unowned(), bytes(sealed), column.encode())
+        return unseal(await self._keys.unowned(), sealed, column.encode())
 
-    def later(self, statement: str, parameters: list[Any]) -> None:
-        """A write whose answer nobody needs: sent at commit, together with all others, in one round trip."""
-        self.deferred.append((statement, parameters))
+    async def shred(self, patient_id: UUID) -> None:
+        """Destroy a patient's key in this database: whatever was sealed for them can never be read again."""
+        await self.lock([patient_id])
+        self.later(SHRED, [patient_id])
+        self.later(MARK_ERASED, [patient_id])
+        self._at_hand.pop(patient_id, None)
+        self.erased.add(patient_id)
+        self.audit("patient:erase", patient_id)
+
+    # -- what commits with it
 
     def emit(self, event: Event, traceparent: str | None = None) -> None:
         """Publish with this transaction: an outbox row in its subject's order. The subject must be locked."""
@@ -129,16 +245,6 @@ class Tx:
         """Record who did what to whose data; commits with it. `detail` carries codes only."""
         trace = self.traceparent if traceparent is None else traceparent
         self.audited.append((new_id(), self.now, self.actor, action, patient_id, trace, detail))
-
-    async def shred(self, patient_id: UUID) -> None:
-        """Destroy a patient's key in this database: whatever was sealed for them can never be read again."""
-        await self.lock([patient_id])
-        await self.pg.execute("DELETE FROM patient_keys WHERE patient_id = %s", [patient_id])
-        await self.pg.execute("UPDATE subjects SET erased_at = now() WHERE id = %s", [patient_id])
-        self._keys.forget(patient_id)
-        self._at_hand.pop(patient_id, None)
-        self.erased.add(patient_id)
-        self.audit("patient:erase", patient_id)
 
 
 class Database:
@@ -155,28 +261,28 @@ class Database:
     @asynccontextmanager
     async def transaction(self, actor: str, traceparent: str = NO_TRACE) -> AsyncIterator[Tx]:
         """One transaction. Leaving it writes outbox and audit rows and commits; an exception rolls all of it back."""
-        async with self.engine.begin() as sql:  # psycopg's statements do not tell SQLAlchemy that they began
+        async with self.engine.connect() as sql:
             pg = (await sql.get_raw_connection()).driver_connection
             tx = Tx(sql, pg, self.now(), actor, self.keys)
             tx.traceparent = traceparent
             if self.index:
                 tx.index = self.index
-            yield tx
-            await self._write(tx)
+            try:
+                yield tx
+                await tx.commit(await self._writes(tx))
+            except BaseException:
+                await _roll_back(sql, pg)
+                raise
         if tx.emitted:
             self.wake()
 
-    async def _write(self, tx: Tx) -> None:
+    async def _writes(self, tx: Tx) -> list[Ahead]:
+        writes = []
         if tx.emitted:
-            tx.later(OUTBOX, await self._rows(tx))
+            writes.append(Ahead(OUTBOX, await self._rows(tx)))
         if tx.audited:
-            tx.later(AUDIT, columns(tx.audited, 7))
-        if len(tx.deferred) == 1:
-            await tx.pg.execute(*tx.deferred[0])
-        elif tx.deferred:
-            async with tx.pg.pipeline():
-                for statement, parameters in tx.deferred:
-                    await tx.pg.execute(statement, parameters)
+            writes.append(Ahead(AUDIT, columns(tx.audited, 7)))
+        return writes
 
     async def _rows(self, tx: Tx) -> list[Any]:
         counts: dict[UUID, int] = {}
@@ -195,12 +301,28 @@ class Database:
         return columns(rows, 10)
 
 
+async def _roll_back(sql: AsyncConnection, pg: Any) -> None:
+    """Give the connection back clean, or, when it cannot answer any more, give it up."""
+    try:
+        if pg.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+            await pg.execute("ROLLBACK")
+        if pg.info.transaction_status == TransactionStatus.IDLE:
+            return
+    except psycopg.Error as error:
+        log.warning("rollback_failed", error)
+    await sql.invalidate()
+
+
 def engine_of(url: sa.URL, ca_file: Path) -> AsyncEngine:
-    """An engine over TLS that verifies the server and never shows parameters in errors."""
+    """An engine over TLS that verifies the server and never shows parameters in errors.
+
+    Transactions begin and end by statements of our own, which share round trips with others; hence AUTOCOMMIT.
+    """
     query = {"sslmode": "verify-full", "sslrootcert": str(ca_file)}
     return create_async_engine(
-        url.update_query_dict(query), hide_parameters=True, pool_size=10, max_overflow=10, pool_timeout=5
-    )
+        url.update_query_dict(query), hide_parameters=True, pool_size=10, max_overflow=10, pool_timeout=5,
+        pool_use_lifo=True, pool_reset_on_return=None, isolation_level="AUTOCOMMIT",
+    )  # fmt: skip
 
 
 def run_migrations(metadata: sa.MetaData) -> None:

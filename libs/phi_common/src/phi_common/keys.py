@@ -1,23 +1,21 @@
 """Data keys: one per topic and hour on the bus, one per patient at rest; wrapped by Transit, cached in memory only."""
 
 import hashlib
-import os
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from phi_common.crypto import seal, unseal
+from phi_common.crypto import random_bytes, seal, unseal
 from phi_common.topics import TOPICS
 from phi_common.vault import Vault
 
 BUCKETS = 16
 PRODUCER_KEY_AGE = 3600.0
 CACHE_AGE = 900.0
-CACHED_PATIENTS = 100_000
 
 
 class TopicKeys:
@@ -57,7 +55,6 @@ class PatientKeys:
         self._vault = vault
         self._wrapped: dict[int, bytes] = {}
         self._buckets: dict[int, tuple[AESGCM, float]] = {}
-        self._patients: OrderedDict[UUID, tuple[AESGCM, float]] = OrderedDict()
 
     async def prepare(self, pg: Any, *, create: bool) -> None:
         """Read the bucket keys of this database, making the missing ones when `create`."""
@@ -75,51 +72,24 @@ class PatientKeys:
             found = self._buckets[bucket] = (key, time.monotonic())
         return found[0]
 
-    async def load(self, pg: Any, patients: Iterable[UUID], *, create: bool) -> dict[UUID, AESGCM]:
-        """The keys of these patients; those without one are left out.
+    async def opened(self, rows: Iterable[tuple[UUID, bytes]]) -> dict[UUID, AESGCM]:
+        """The keys behind these rows of `patient_keys`.
 
-        With `create` their subjects must be locked by the caller. The caller holds what it got: the cache may drop or
-        renew an entry at any moment.
+        They are read with each transaction and cached nowhere: once its row is gone, no process can use a key.
         """
-        old = time.monotonic() - CACHE_AGE
-        known = {patient: self._patients.get(patient) for patient in patients}
-        keys = {patient: entry[0] for patient, entry in known.items() if entry and entry[1] >= old}
-        missing = [patient for patient in known if patient not in keys]
-        if not missing:
-            return keys
-        cursor = await pg.execute("SELECT patient_id, wrapped FROM patient_keys WHERE patient_id = ANY(%b)", [missing])
-        rows = {patient: bytes(wrapped) for patient, wrapped in await cursor.fetchall()}
-        for patient in missing:
-            if patient not in rows and known[patient] and self._patients.get(patient) is known[patient]:
-                self.forget(patient)
-        if create and (new := [p for p in missing if p not in rows]):
-            rows |= await self._create(pg, new)
-        for patient, wrapped in rows.items():
-            bucket = await self._bucket(patient.int % BUCKETS)
-            keys[patient] = self._remember(patient, unseal(bucket, wrapped, patient.bytes))
-        return keys
+        return {
+            patient: AESGCM(unseal(await self._bucket(patient.int % BUCKETS), wrapped, patient.bytes))
+            for patient, wrapped in rows
+        }
 
-    async def _create(self, pg: Any, patients: Sequence[UUID]) -> dict[UUID, bytes]:
-        made = {}
+    async def made(self, patients: Iterable[UUID]) -> dict[UUID, tuple[bytes, AESGCM]]:
+        """New keys, wrapped and ready for use; the caller holds the locks of these patients and stores them."""
+        new = {}
         for patient in patients:
-            bucket = await self._bucket(patient.int % BUCKETS)
-            made[patient] = seal(bucket, os.urandom(32), patient.bytes)
-        await pg.execute(
-            "INSERT INTO patient_keys (patient_id, wrapped) SELECT * FROM unnest(%b::uuid[], %b::bytea[])",
-            [list(made), list(made.values())],
-        )
-        return made
-
-    def _remember(self, patient: UUID, key: bytes) -> AESGCM:
-        made = AESGCM(key)
-        self._patients[patient] = (made, time.monotonic())
-        if len(self._patients) > CACHED_PATIENTS:
-            self._patients.popitem(last=False)
-        return made
-
-    def forget(self, patient: UUID) -> None:
-        """Empty the cache of an erased patient."""
-        self._patients.pop(patient, None)
+            key = random_bytes(32)
+            wrapped = seal(await self._bucket(patient.int % BUCKETS), key, patient.bytes)
+            new[patient] = (wrapped, AESGCM(key))
+        return new
 
     async def unowned(self) -> AESGCM:
         """A key for bytes that belong to no known patient, such as a message that nobody could read."""

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ from phi_common.auth import Authenticator, Principal, requires
 from phi_common.eventing import dead_letters
 from phi_common.eventing.accept import Unavailable
 from phi_common.eventing.consume import TRANSIENT, Subscription, Sweep
+from phi_common.front import Front, plain_routes
 from phi_common.logs import configure_logging, log
 from phi_common.runtime import Runtime
 from phi_common.settings import CommonSettings, Shared
@@ -49,6 +51,7 @@ def create_app(service: Service, settings: CommonSettings, shared: Shared) -> Fa
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await _start(service, runtime, stack)
+            settle_garbage_collection()
             yield
 
     app = FastAPI(title=service.name, lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -61,6 +64,18 @@ def create_app(service: Service, settings: CommonSettings, shared: Shared) -> Fa
         app.include_router(service.router)
     app.include_router(plumbing_routes(service))
     return app
+
+
+def settle_garbage_collection() -> None:
+    """Leave what a service consists of out of every later collection: walking it took a fifth of a busy process."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+def with_front(service: Service, app: FastAPI) -> FastAPI | Front:
+    """The application as it is served."""
+    return Front(app, plain_routes(service.router)) if service.router else app
 
 
 async def _unavailable(_: Request, error: Exception) -> Response:
@@ -156,7 +171,7 @@ def plumbing_routes(service: Service) -> APIRouter:
 async def _barrier(service: Service, runtime: Runtime) -> dict[str, Any]:
     """For a virtual clock: what still has to happen before time may go on, and when something is due."""
     async with runtime.transaction(service.name) as tx:
-        (rows,) = await (await tx.pg.execute("SELECT count(*) FROM outbox")).fetchone()
+        ((rows,),) = await tx.rows("SELECT count(*) FROM outbox")
         dues = [await sweep.next_due(tx) for sweep in service.sweeps if sweep.next_due]
     busy = runtime.in_hand + (await service.busy(runtime) if service.busy else 0)
     due = min((instant for instant in dues if instant), default=None)
@@ -197,10 +212,10 @@ def run(service: Service, settings: type[CommonSettings]) -> None:
         migrate(service, own, shared)
         return
     configure_tracing(service.name, shared.trace_ratio, shared.spans_dir)
-    listen(create_app(service, own, shared), own)
+    listen(with_front(service, create_app(service, own, shared)), own)
 
 
-def listen(app: FastAPI, settings: CommonSettings) -> None:
+def listen(app: FastAPI | Front, settings: CommonSettings) -> None:
     """Serve over TLS until told to stop."""
     import uvicorn
 

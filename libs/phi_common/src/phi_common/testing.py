@@ -185,7 +185,7 @@ async def emitted(runtime: Runtime, kind: type[Event] | None = None) -> list[Eve
 
     classes = {found.type: found for found in event_classes()}
     async with runtime.transaction("test") as tx:
-        rows = await (await tx.pg.execute("SELECT event_id, type, key, body FROM outbox ORDER BY id")).fetchall()
+        rows = await tx.rows("SELECT event_id, type, key, body FROM outbox ORDER BY id")
     opened = [
         classes[type_].model_validate_json(unseal(LocalTopicKeys.key, bytes(body), f"{eid}|{type_}|{key}".encode()))
         for eid, type_, key, body in rows
@@ -215,13 +215,14 @@ def client(service: str, runtime: Runtime) -> Any:
     """An httpx2 client on the service's real app, without its lifespan; give `Authorization: Bearer <role>`."""
     import httpx2
 
-    from phi_common.service import create_app
+    from phi_common.service import create_app, with_front
 
     main = importlib.import_module(f"{service.replace('-', '_')}.main")
     app: FastAPI = create_app(main.SERVICE, runtime.settings, runtime.shared)
     app.state.runtime = runtime
     app.state.authenticator = TestAuthenticator()
-    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="https://service.invalid")
+    served = with_front(main.SERVICE, app)
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(served), base_url="https://service.invalid")
 
 
 def runtime_fixture(service: str) -> Callable[..., Any]:

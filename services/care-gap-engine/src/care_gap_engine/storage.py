@@ -80,12 +80,13 @@ decode_fact = msgspec.msgpack.Decoder(Fact).decode
 async def load_charts(tx: Tx, ids: Sequence[UUID]) -> dict[UUID, Chart]:
     """The chart of every id; an empty one for a patient not seen before."""
     ids = list(ids)
-    doubted = await dead_letters.parked(tx, topics.CLINICAL_FACTS, ids)
-    found = dict(await (await tx.pg.execute(LOAD, [ids])).fetchall())
+    parked = dead_letters.parked(tx, topics.CLINICAL_FACTS, ids)
+    found = dict(await tx.rows(LOAD, [ids]))
+    doubted = {patient for (patient,) in await parked.rows()}
     loaded = {}
     for patient in ids:
         profile, known, standing = BLANK
-        if patient in found:
+        if patient in found and tx.knows(patient):
             profile, known, standing = decode_chart(tx.open(patient, CHART, found[patient]))
         loaded[patient] = Chart(patient, profile, known, standing, doubted=patient in doubted)
     return loaded
@@ -116,17 +117,17 @@ async def save_charts(tx: Tx, changed: dict[UUID, Chart]) -> None:
 
 async def history_of(tx: Tx, patient: UUID) -> list[Fact]:
     """All that was ever said about a patient, in the order in which it came."""
-    rows = await (await tx.pg.execute(HISTORY, [patient])).fetchall()
+    rows = await tx.rows(HISTORY, [patient])
     return [decode_fact(tx.open(patient, FACT, sealed)) for (sealed,) in rows]
 
 
 async def due_charts(tx: Tx, upto: datetime, limit: int) -> list[UUID]:
     """Patients for whom some state changes by time alone, the longest due first."""
-    rows = await (await tx.pg.execute(DUE, [upto, limit])).fetchall()
+    rows = await tx.rows(DUE, [upto, limit])
     return [patient for (patient,) in rows]
 
 
 async def next_due(tx: Tx) -> datetime | None:
     """The next instant at which any state changes by time alone."""
-    ((instant,),) = await (await tx.pg.execute(NEXT_DUE)).fetchall()
+    ((instant,),) = await tx.rows(NEXT_DUE)
     return instant if isinstance(instant, datetime) else None

@@ -129,9 +129,11 @@ RETURNING patient_id
 async def load_conversations(tx: Tx, patients: Sequence[UUID]) -> dict[UUID, Conversation]:
     """Each patient's conversation, with what the gate reported since it was last saved."""
     found = {patient: Conversation() for patient in patients}
-    for patient, sealed in await (await tx.pg.execute(LOAD, [list(patients)])).fetchall():
-        found[patient] = STATE.validate_json(tx.open(patient, "conversations.sealed", sealed))
-    for patient, message, gap, state, at, *rest in await (await tx.pg.execute(NEWS, [list(patients)])).fetchall():
+    news = tx.ahead(NEWS, [list(patients)])
+    for patient, sealed in await tx.rows(LOAD, [list(patients)]):
+        if tx.knows(patient):
+            found[patient] = STATE.validate_json(tx.open(patient, "conversations.sealed", sealed))
+    for patient, message, gap, state, at, *rest in await news.rows():
         outcome = Outcome(message, gap, state, at, *rest)
         desk = found[patient].desk
         found[patient] = replace(found[patient], desk=replace(desk, outcomes=(*desk.outcomes, outcome)))
@@ -157,7 +159,7 @@ async def save_conversations(tx: Tx, states: dict[UUID, Conversation]) -> None:
     if settled := [message for state in states.values() for message in state.desk.settled]:
         tx.later(TOLD, [settled])
     if asked := list(_reviews(states, tx.now)):
-        await tx.pg.execute(REVIEW, columns(asked, 5))
+        tx.later(REVIEW, columns(asked, 5))
 
 
 def _row(tx: Tx, patient: UUID, delivery: Delivery) -> tuple[Any, ...]:
@@ -200,7 +202,7 @@ async def report(tx: Tx, message_id: UUID, status: str) -> UUID | None:
 async def inbox(tx: Tx, patient_id: UUID) -> list[dict[str, Any]]:
     """A patient's portal messages, newest first."""
     query = sa.select(portal_messages).where(portal_messages.c.patient_id == patient_id)
-    rows = (await tx.sql.execute(query.order_by(portal_messages.c.at.desc()))).all()
+    rows = (await (await tx.core()).execute(query.order_by(portal_messages.c.at.desc()))).all()
     return [
         {
             "id": row.id,
@@ -216,7 +218,7 @@ async def open_reviews(tx: Tx, limit: int) -> list[dict[str, Any]]:
     """Gaps that wait for a coordinator, oldest first."""
     query = sa.select(reviews.c.patient_id, reviews.c.gap_id, reviews.c.reason, reviews.c.opened_at)
     query = query.where(reviews.c.closed_at.is_(None)).order_by(reviews.c.opened_at).limit(limit)
-    return [dict(row) for row in (await tx.sql.execute(query)).mappings()]
+    return [dict(row) for row in (await (await tx.core()).execute(query)).mappings()]
 
 
 async def work_in_hand(tx: Tx) -> int:

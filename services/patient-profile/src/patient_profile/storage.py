@@ -36,12 +36,12 @@ decode = msgspec.msgpack.Decoder(Golden).decode
 async def load_profiles(tx: Tx, ids: Sequence[UUID]) -> dict[UUID, Golden]:
     """The record of every id; an empty one for a person not reported before."""
     ids = list(ids)
-    rows = await (await tx.pg.execute(LOAD, [ids])).fetchall()
-    found = {patient: decode(tx.open(patient, PROFILE, sealed)) for patient, sealed in rows}
+    rows = await tx.rows(LOAD, [ids])
+    found = {patient: decode(tx.open(patient, PROFILE, sealed)) for patient, sealed in rows if tx.knows(patient)}
     return {patient: found.get(patient) or Golden(patient) for patient in ids}
 
 
 async def save_profiles(tx: Tx, changed: dict[UUID, Golden]) -> None:
     """Store records."""
     rows = [(patient, tx.seal(patient, PROFILE, encode(record))) for patient, record in changed.items()]
-    await tx.pg.execute(SAVE, columns(rows, 2))
+    tx.later(SAVE, columns(rows, 2))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Decider = Callable[[Any, Any, datetime], Decision[Any]]
 Load = Callable[[Tx, Sequence[UUID]], Awaitable[dict[UUID, Any]]]
+"""The state of every id, an empty one where there is none; nothing of a patient whom `tx` does not know is opened."""
 Save = Callable[[Tx, dict[UUID, Any]], Awaitable[None]]
 
 TRANSIENT = (
@@ -55,6 +56,7 @@ class Fold:
     states: dict[UUID, Any]
     changed: dict[UUID, Any] = field(default_factory=dict)
     events: list[tuple[Event, str]] = field(default_factory=list)
+    applied: list[Received] = field(default_factory=list)
     bad: list[Bad] = field(default_factory=list)
 
     def apply(self, decider: Decider, message: Event | Command, now: datetime, traceparent: str) -> None:
@@ -116,38 +118,44 @@ class Subscription:
                 await self._by_halves(runtime, part)
 
     async def _apply(self, runtime: "Runtime", batch: Sequence[Received | Bad]) -> None:
-        batch = _distinct(batch)
-        good = [one for one in batch if isinstance(one, Received)]
-        bad = [one for one in batch if isinstance(one, Bad)]
         async with runtime.db.transaction(runtime.name) as tx:
-            fresh = await inbox.claim(tx, [one.event_id for one in batch if one.event_id.int])
-            good = [one for one in good if one.event_id in fresh]
-            bad = [one for one in bad if one.event_id in fresh or not one.event_id.int]
-            done = await self._fold(tx, good, bad)
-            await dead_letters.add(tx, [*bad, *done.bad])
-        self._watch_the_line(runtime, len(good) - len(done.bad), [*bad, *done.bad])
+            done = await self._fold(tx, _distinct(batch))
+        self._watch_the_line(runtime, done)
 
-    async def _fold(self, tx: Tx, good: Sequence[Received], bad: Sequence[Bad]) -> Fold:
-        subjects = {one.event.patient_id for one in good} | {one.patient_id for one in bad if one.patient_id}
-        await tx.lock(subjects)
-        subjects -= tx.erased
-        held = await dead_letters.parked(tx, self.topic, list(subjects)) if self.ordered and subjects else set()
-        if self.ordered:
-            held |= {one.patient_id for one in bad if one.patient_id}
-        done = Fold(await self.load(tx, list(subjects)) if subjects else {})
-        for one in good:
-            if one.event.patient_id not in tx.erased:
-                self._one(done, one, held, tx.now)
-        for letter in [*bad, *done.bad]:
+    async def _fold(self, tx: Tx, batch: Sequence[Received | Bad]) -> Fold:
+        """Claims, locks, keys and states in one round trip; then one event after the other; then what comes of it."""
+        subjects = list({subject for one in batch if (subject := _subject(one))})
+        claimed = inbox.claim(tx, [one.event_id for one in batch if one.event_id.int])
+        tx.lock_ahead(subjects)
+        parked = dead_letters.parked(tx, self.topic, subjects) if self.ordered else None
+        done = Fold(await self.load(tx, subjects))
+        await tx.arrive()
+        fresh = {event_id for (event_id,) in await claimed.rows()}
+        held = {patient for (patient,) in await parked.rows()} if parked else set()
+        for one in batch:
+            if one.event_id in fresh or not one.event_id.int:
+                self._one(tx, done, one, held)
+        for letter in done.bad:
             self._spoil(done, letter, tx.now)
-        await self._finish(tx, done, [one for one in good if one.event.patient_id in subjects])
+        dead_letters.add(tx, done.bad)
+        await self._finish(tx, done)
         return done
 
-    def _one(self, done: Fold, one: Received, held: set[UUID], now: datetime) -> None:
+    def _one(self, tx: Tx, done: Fold, one: Received | Bad, held: set[UUID]) -> None:
+        subject = _subject(one)
+        if subject in tx.erased:
+            return
+        letter = one if isinstance(one, Bad) else self._decided(done, one, held, tx.now)
+        if letter:
+            done.bad.append(letter)
+            if self.ordered and subject:
+                held.add(subject)
+
+    def _decided(self, done: Fold, one: Received, held: set[UUID], now: datetime) -> Bad | None:
+        """Apply one event; what is left of it if that cannot be."""
         subject, kind = one.event.patient_id, one.event.type
         if subject in held and not self.despite_parking(one.event):
-            done.bad.append(Bad(one.record, one.event_id, subject, kind, dead_letters.PARKED))
-            return
+            return Bad(one.record, one.event_id, subject, kind, dead_letters.PARKED)
         try:
             if sampled(one.traceparent):
                 with span(f"apply {kind}", one.traceparent, event_type=kind):
@@ -155,25 +163,26 @@ class Subscription:
             else:
                 done.apply(self.decide[type(one.event)], one.event, now, one.traceparent)
         except Exception as error:  # whatever a decider raises is that one event's fault
-            done.bad.append(Bad(one.record, one.event_id, subject, kind, type(error).__name__))
-            if self.ordered:
-                held.add(subject)
+            return Bad(one.record, one.event_id, subject, kind, type(error).__name__)
+        done.applied.append(one)
+        return None
 
     def _spoil(self, done: Fold, one: Bad, now: datetime) -> None:
         decider = self.decide.get(DeadLettered)
         if decider and one.patient_id in done.states:
             done.apply(decider, DeadLettered(one.patient_id, one.type), now, "")
 
-    async def _finish(self, tx: Tx, done: Fold, good: Sequence[Received]) -> None:
+    async def _finish(self, tx: Tx, done: Fold) -> None:
         if done.changed:
             await self.save(tx, done.changed)
         for event, traceparent in done.events:
             tx.emit(event, traceparent)
-        for one in good:
+        for one in done.applied:
             tx.audit("apply:" + one.event.type, one.event.patient_id, str(one.event_id), one.traceparent)
 
-    def _watch_the_line(self, runtime: "Runtime", good: int, bad: Sequence[Bad]) -> None:
-        failures = [one for one in bad if one.reason != dead_letters.PARKED]
+    def _watch_the_line(self, runtime: "Runtime", done: Fold) -> None:
+        failures = [one for one in done.bad if one.reason != dead_letters.PARKED]
+        good = len(done.applied)
         runtime.count(self.topic, good, failures)
         self.run_of_bad[0] = len(failures) + (0 if good else self.run_of_bad[0]) if failures else 0
         if self.run_of_bad[0] >= STOP_THE_LINE and not good:
@@ -182,15 +191,16 @@ class Subscription:
     async def within(self, tx: Tx, commands: Iterable[Command]) -> dict[UUID, Any]:
         """Run commands by the same deciders inside the caller's transaction; a decider's `Refused` passes through."""
         commands = list(commands)
-        await tx.lock(command.patient_id for command in commands)
         subjects = {command.patient_id for command in commands}
+        tx.lock_ahead(subjects)
+        done = Fold(await self.load(tx, list(subjects)))
+        await tx.arrive()
         if subjects & tx.erased:
             raise Erased
-        done = Fold(await self.load(tx, list(subjects)))
         for command in commands:
             done.apply(self.decide[type(command)], command, tx.now, tx.traceparent)
             tx.audit("command:" + type(command).__name__, command.patient_id)
-        await self._finish(tx, done, ())
+        await self._finish(tx, done)
         return done.states
 
     async def act(self, runtime: "Runtime", commands: Iterable[Command], actor: str) -> dict[UUID, Any]:
@@ -216,13 +226,8 @@ class Subscription:
     async def _redrive(self, runtime: "Runtime", letters: Sequence[int]) -> int:
         async with runtime.db.transaction(runtime.name) as tx:
             records = await dead_letters.take(tx, letters)
-            opened = await _open(records, self.classes, runtime.db.topic_keys)
-            good = [one for one in opened if isinstance(one, Received)]
-            bad = [one for one in opened if isinstance(one, Bad)]
-            await inbox.claim(tx, [one.event_id for one in opened])
-            done = await self._fold(tx, good, bad)
-            await dead_letters.add(tx, [*bad, *done.bad])
-        return len(good) - len(done.bad)
+            done = await self._fold(tx, await _open(records, self.classes, runtime.db.topic_keys))
+        return len(done.applied)
 
 
 def subscribe(

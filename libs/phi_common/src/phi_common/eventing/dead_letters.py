@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from phi_common.clock import new_id
-from phi_common.db import Tx, columns
+from phi_common.db import Ahead, Tx, columns
 from phi_common.eventing.envelope import Bad
 
 PARKED = "Parked"
@@ -17,6 +17,7 @@ SELECT e, t, p, y, r, h::json, b FROM
 unnest(%b::uuid[], %b::text[], %b::uuid[], %b::text[], %b::text[], %b::text[], %b::bytea[]) AS x(e, t, p, y, r, h, b)
 ON CONFLICT (event_id) DO NOTHING
 """
+WAITING = "SELECT DISTINCT patient_id FROM dead_letters WHERE topic = %b AND patient_id = ANY(%b)"
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Record:
     offset: int = -1
 
 
-async def add(tx: Tx, bad: Iterable[Bad]) -> None:
+def add(tx: Tx, bad: Iterable[Bad]) -> None:
     """Keep these records, in order."""
     rows = [
         (
@@ -46,7 +47,7 @@ async def add(tx: Tx, bad: Iterable[Bad]) -> None:
         for one in bad
     ]
     if rows:
-        await tx.pg.execute(INSERT, columns(rows, 7))
+        tx.later(INSERT, columns(rows, 7))
 
 
 def _headers_text(headers: Iterable[tuple[str, bytes]]) -> str:
@@ -55,13 +56,9 @@ def _headers_text(headers: Iterable[tuple[str, bytes]]) -> str:
     return orjson.dumps([(name, base64.b64encode(value).decode()) for name, value in headers]).decode()
 
 
-async def parked(tx: Tx, topic: str, patients: Sequence[UUID]) -> set[UUID]:
+def parked(tx: Tx, topic: str, patients: Sequence[UUID]) -> Ahead:
     """Which of these subjects wait behind a dead letter of this topic."""
-    cursor = await tx.pg.execute(
-        "SELECT DISTINCT patient_id FROM dead_letters WHERE topic = %b AND patient_id = ANY(%b)",
-        [topic, patients],
-    )
-    return {patient for (patient,) in await cursor.fetchall()}
+    return tx.ahead(WAITING, [topic, list(patients)])
 
 
 async def listing(tx: Tx) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from phi_common.db import Tx
+from phi_common.db import Ahead, Tx
 
 CLAIM = """
 INSERT INTO inbox (event_id) SELECT id FROM unnest(%b::uuid[]) AS id
@@ -12,10 +12,9 @@ ON CONFLICT DO NOTHING RETURNING event_id
 """
 
 
-async def claim(tx: Tx, events: Iterable[UUID]) -> set[UUID]:
-    """Claim these events in id order; what comes back was never seen before."""
-    cursor = await tx.pg.execute(CLAIM, [sorted(set(events))])
-    return {event_id for (event_id,) in await cursor.fetchall()}
+def claim(tx: Tx, events: Iterable[UUID]) -> Ahead:
+    """Claim these events in id order; the rows that come back were never seen before."""
+    return tx.ahead(CLAIM, [sorted(set(events))])
 
 
 async def prune(pg: Any, days: int) -> None:

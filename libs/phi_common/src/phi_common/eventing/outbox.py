@@ -10,7 +10,7 @@ import psycopg
 from aiokafka.errors import KafkaError
 from psycopg.rows import namedtuple_row
 
-from phi_common.eventing.broker import Kafka
+from phi_common.eventing.broker import Kafka, gather
 from phi_common.eventing.envelope import headers_of
 from phi_common.logs import log
 from phi_common.metrics import OUTBOX_OLDEST, OUTBOX_ROWS
@@ -19,9 +19,6 @@ from phi_common.topics import PARTITIONS
 LOCK_CLASS = 0x0B0E
 POLL_SECONDS = 0.25
 ROWS = 2000
-BUSY = 8
-GATHER_SECONDS = 0.015
-"""Under load a round waits this long first: fewer, larger batches cost the broker and PostgreSQL far less."""
 TAKE_LOCKS = "SELECT p FROM generate_series(0, %s) p WHERE pg_try_advisory_lock(%s, p)"
 NEXT = """
 SELECT id, topic, partition, key, event_id, type, at, sequence, traceparent, ck, body
@@ -73,8 +70,7 @@ class Relay:
         cursor = pg.cursor(row_factory=namedtuple_row)
         rows: Sequence[Any] = ()
         while True:
-            if len(rows) >= BUSY:
-                await asyncio.sleep(GATHER_SECONDS)
+            await gather(len(rows))
             if len(held) < PARTITIONS:
                 held += [p for (p,) in await (await pg.execute(TAKE_LOCKS, [PARTITIONS - 1, LOCK_CLASS])).fetchall()]
                 held = sorted(set(held))

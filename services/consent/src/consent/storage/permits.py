@@ -72,17 +72,17 @@ class Permit:
 
 async def grant(tx: Tx, request: Request) -> Permit | Refusal:
     """A permit, or why not. No opt-out becomes effective before a granted one is closed or has run out."""
-    ids, channel, pg = sorted(set(request.patient_ids)), request.channel.value, tx.pg
+    ids, channel = sorted(set(request.patient_ids)), request.channel.value
     address = None
-    async with pg.pipeline():
-        people = await pg.execute(SHARE_PEOPLE, [ids])
-        rules = await pg.execute(SHARE_RULES, [ids, channel])
-        if request.digest is not None:
-            await pg.execute(SEE_ADDRESS, [channel, request.digest])
-            address = await pg.execute(SHARE_ADDRESS, [channel, request.digest])
-    known = {patient: (version, deceased) for patient, version, deceased in await people.fetchall()}
-    said = {patient: Permission(permission) for patient, permission in await rules.fetchall()}
-    blocked = address is not None and (await address.fetchone())[0]
+    people = tx.ahead(SHARE_PEOPLE, [ids])
+    rules = tx.ahead(SHARE_RULES, [ids, channel])
+    if request.digest is not None:
+        tx.ahead(SEE_ADDRESS, [channel, request.digest])
+        address = tx.ahead(SHARE_ADDRESS, [channel, request.digest])
+    await tx.arrive()
+    known = {patient: (version, deceased) for patient, version, deceased in await people.rows()}
+    said = {patient: Permission(permission) for patient, permission in await rules.rows()}
+    blocked = address is not None and (await address.rows())[0][0]
     standings = [Standing(said.get(patient), known.get(patient, (0, False))[1]) for patient in ids]
     addressed = request.digest is not None or request.channel not in ADDRESSED
     refused = refusal(standings, addressed=addressed, address_blocked=blocked)
@@ -90,7 +90,7 @@ async def grant(tx: Tx, request: Request) -> Permit | Refusal:
         permit = Permit(new_id())
         version = max(known[patient][0] for patient in ids)
         row = [permit.id, request.message_id, ids, channel, request.digest, request.purpose, version, TTL_MS]
-        granted = await (await pg.execute(GRANT, row)).fetchone()
+        granted = await tx.rows(GRANT, row)
         refused = None if granted else Refusal.ALREADY_GRANTED
     for patient in ids:
         tx.audit(

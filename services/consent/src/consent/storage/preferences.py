@@ -49,16 +49,16 @@ ON CONFLICT DO NOTHING
 
 async def load(tx: Tx, ids: Sequence[UUID]) -> dict[UUID, Preferences]:
     """The preferences of these people; whoever never said anything has the empty ones."""
-    known = await (await tx.pg.execute(PEOPLE, [list(ids)])).fetchall()
+    known = tx.ahead(PEOPLE, [list(ids)])
     rules: dict[UUID, dict[Channel, Rule]] = {}
-    for patient, channel, permission, version, since, evidence in await (
-        await tx.pg.execute(RULES, [list(ids)])
-    ).fetchall():
+    for patient, channel, permission, version, since, evidence in await tx.rows(RULES, [list(ids)]):
+        if not tx.knows(patient):
+            continue
         rule = Rule(Permission(permission), version, since, _evidence(tx.open(patient, EVIDENCE, evidence)))
         rules.setdefault(patient, {})[Channel(channel)] = rule
     found = {
         patient: Preferences(version, deceased, Channel(preferred) if preferred else None, rules.get(patient, {}))
-        for patient, version, deceased, preferred in known
+        for patient, version, deceased, preferred in await known.rows()
     }
     return {patient: found.get(patient, Preferences()) for patient in ids}
 

@@ -42,7 +42,7 @@ class Intake:
 
     async def accept(self, tx: Tx, items: Sequence[Item]) -> list[Outcome]:
         """For each item its (perhaps repeated) answer, an exception of its own, or None for a kept reject."""
-        answers = await self._answers(tx.pg, items)
+        answers = await self._answers(tx, items)
         outcomes: list[Outcome] = [None] * len(items)
         fresh, followers = self._sort(items, answers, outcomes)
         batch = _Batch(self, tx, answers)
@@ -61,12 +61,12 @@ class Intake:
         """The key under which a conditionally created record is remembered; empty without a condition."""
         return self.key("exists", f"{report.kind}|{report.unless}") if report.unless else ""
 
-    async def _answers(self, pg: Any, items: Sequence[Item]) -> Known:
+    async def _answers(self, tx: Tx, items: Sequence[Item]) -> Known:
         keys = {item.key for item in items if isinstance(item, Submission) and item.key}
         keys |= {self.existence(r) for item in items if isinstance(item, Submission) for r in item.reports if r.unless}
         if not keys:
             return {}
-        rows = await (await pg.execute(ANSWERS, [list(keys)])).fetchall()
+        rows = await tx.rows(ANSWERS, [list(keys)])
         return {key: (bytes(request), _unpacked(status, bytes(body))) for key, request, status, body in rows}
 
     @staticmethod
@@ -106,7 +106,7 @@ class _Batch:
         reports = [report for submission in submissions for report in submission.reports]
         if not reports:
             return
-        people, before = await self._intake.identities.resolve(self._tx.pg, reports)
+        people, before = await self._intake.identities.resolve(self._tx, reports)
         await self._tx.lock(people)
         owners = iter(people)
         for submission in submissions:
@@ -206,4 +206,4 @@ def _unpacked(status: int, stored: bytes) -> Answer:
 async def patient_with(tx: Tx, intake: Intake, identifier: Identifier) -> UUID | None:
     """The person whom an identifier names."""
     digest = intake.identities.digest(identifier)
-    return (await intake.identities.known(tx.pg, [digest])).get(digest)
+    return (await intake.identities.known(tx, [digest])).get(digest)

@@ -2,12 +2,12 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import Any
 from uuid import UUID
 
 from ingest_fhir.domain import OUR_ID, Identifier, Report
 from phi_common.clock import random_id
 from phi_common.crypto import BlindIndex
+from phi_common.db import Tx
 
 CACHED = 200_000
 KNOWN = "SELECT digest, patient_id FROM identifiers WHERE digest = ANY(%b)"
@@ -28,7 +28,7 @@ class Identities:
         """The look-up value of an identifier."""
         return self._index.digest("identifier", str(identifier))
 
-    async def known(self, pg: Any, digests: Iterable[bytes]) -> dict[bytes, UUID]:
+    async def known(self, tx: Tx, digests: Iterable[bytes]) -> dict[bytes, UUID]:
         """The people that these identifiers name; unknown ones are absent."""
         found, missing = {}, []
         for digest in set(digests):
@@ -37,13 +37,13 @@ class Identities:
             else:
                 missing.append(digest)
         if missing:
-            for digest, patient in await (await pg.execute(KNOWN, [missing])).fetchall():
-                found[bytes(digest)] = self._cache[bytes(digest)] = patient
+            for digest, patient in await tx.rows(KNOWN, [missing]):
+                found[digest] = self._cache[digest] = patient
             while len(self._cache) > CACHED:
                 self._cache.popitem(last=False)
         return found
 
-    async def resolve(self, pg: Any, reports: Sequence[Report]) -> tuple[list[UUID], dict[bytes, UUID]]:
+    async def resolve(self, tx: Tx, reports: Sequence[Report]) -> tuple[list[UUID], dict[bytes, UUID]]:
         """The person of each report, made where no identifier is known, and what had been known before.
 
         The first identifier that is known decides; one that names somebody else keeps doing so: merging is not
@@ -51,15 +51,15 @@ class Identities:
         deadlock.
         """
         names = [[self.digest(identifier) for identifier in report.identifiers] for report in reports]
-        before = await self.known(pg, (digest for digests in names for digest in digests))
+        before = await self.known(tx, (digest for digests in names for digest in digests))
         known = dict(before)
         ours, new = self._assign(reports, names, known)
         if new:
             rows = sorted(new.items())
-            cursor = await pg.execute(ADD, [[digest for digest, _ in rows], [patient for _, patient in rows]])
+            cursor = await tx.execute(ADD, [[digest for digest, _ in rows], [patient for _, patient in rows]])
             if cursor.rowcount < len(rows):
-                taken = await (await pg.execute(KNOWN, [[digest for digest, _ in rows]])).fetchall()
-                known = before | {bytes(digest): patient for digest, patient in taken}
+                taken = await tx.rows(KNOWN, [[digest for digest, _ in rows]])
+                known = before | dict(taken)
                 ours, _ = self._assign(reports, names, known)
         return ours, before
 

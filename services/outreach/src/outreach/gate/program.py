@@ -19,7 +19,7 @@ from outreach.storage import work_in_hand
 from phi_common import metrics, problem
 from phi_common.logs import configure_logging, log
 from phi_common.runtime import Runtime
-from phi_common.service import listen
+from phi_common.service import listen, settle_garbage_collection
 from phi_common.settings import Shared
 from phi_common.telemetry import configure_tracing, flush_tracing
 
@@ -35,6 +35,7 @@ def create_app(settings: GateSettings, shared: Shared) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await _start(runtime, settings, stack)
+            settle_garbage_collection()
             yield
 
     app = FastAPI(title=NAME, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
