@@ -10,8 +10,8 @@ from phi_common import audit
 TAMPERINGS = {
     "changed": "UPDATE audit SET actor = 'x' WHERE id = (SELECT id FROM audit ORDER BY id LIMIT 1)",
     "deleted": "DELETE FROM audit WHERE id = (SELECT id FROM audit ORDER BY id DESC LIMIT 1)",
-    "inserted": "INSERT INTO audit (id, xid, at, actor, action, trace, detail) "
-    "SELECT gen_random_uuid(), xid, at, actor, action, trace, detail FROM audit LIMIT 1",
+    "inserted": "INSERT INTO audit (id, xid, at, actor, action, patients, details, traces) "
+    "SELECT gen_random_uuid(), xid, at, actor, action, patients, details, traces FROM audit LIMIT 1",
     "block replaced": "UPDATE audit_blocks SET root = sha256('x') WHERE number = 0",
 }
 

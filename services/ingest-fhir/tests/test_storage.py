@@ -80,7 +80,7 @@ async def test_a_report_is_kept_sealed_and_told(desk: Desk, runtime: Runtime):
         assert [tx.open(owner, "raw_messages.sealed", sealed) for _, sealed in kept] == [b"patient", b"result"]
     assert bytes(kept[0][0]) == hashlib.sha256(b"patient").digest()
     assert b"result" not in bytes(kept[1][1])
-    assert await rows(runtime, "SELECT actor, action, patient_id FROM audit") == [("test", "fhir:write", owner)]
+    assert await rows(runtime, "SELECT actor, action, patients FROM audit") == [("test", "fhir:write", [owner])]
 
 
 async def test_identifiers_lead_to_one_person(desk: Desk):

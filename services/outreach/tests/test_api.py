@@ -47,8 +47,8 @@ async def test_a_patient_reads_the_own_inbox_alone(runtime, http):
     assert (await http.get(f"/patients/{other}/inbox", headers=bearer(f"patient:{patient}"))).status_code == 403
     assert (await http.get(f"/patients/{patient}/inbox", headers=bearer("front-desk"))).status_code == 403
     async with runtime.transaction("test") as tx:
-        query = "SELECT actor, patient_id FROM audit WHERE action = 'inbox:read'"
-        assert await (await tx.pg.execute(query)).fetchall() == [("test-patient", patient)]
+        query = "SELECT actor, patients FROM audit WHERE action = 'inbox:read'"
+        assert await (await tx.pg.execute(query)).fetchall() == [("test-patient", [patient])]
 
 
 async def test_reviews_are_listed_for_staff(runtime, http):

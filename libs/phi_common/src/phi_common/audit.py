@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 LEAVES = """
-SELECT sha256(convert_to(ROW(id, at, actor, action, patient_id, trace, detail)::text, 'UTF8'))
+SELECT sha256(convert_to(ROW(id, at, actor, action, patients, details, traces)::text, 'UTF8'))
 FROM audit WHERE xid >= %s::text::xid8 AND xid < %s::text::xid8 ORDER BY id
 """
 LOCK = 0x0A0D17

@@ -41,12 +41,13 @@ SHRED = "DELETE FROM patient_keys WHERE patient_id = %b"
 MARK_ERASED = "UPDATE subjects SET erased_at = now() WHERE id = %b"
 OUTBOX = """
 INSERT INTO outbox (topic, partition, key, event_id, type, at, sequence, traceparent, ck, body)
-SELECT * FROM unnest(%b::text[], %b::int4[], %b::uuid[], %b::uuid[], %b::text[], %b::timestamptz[], %b::int8[],
-                     %b::text[], %b::bytea[], %b::bytea[])
+SELECT topic, partition, key, event_id, type, %b, sequence, traceparent, ck, body
+FROM unnest(%b::text[], %b::int4[], %b::uuid[], %b::uuid[], %b::text[], %b::int8[], %b::text[], %b::bytea[], %b::bytea[])
+     AS row (topic, partition, key, event_id, type, sequence, traceparent, ck, body)
 """
 AUDIT = """
-INSERT INTO audit (id, at, actor, action, patient_id, trace, detail)
-SELECT * FROM unnest(%b::uuid[], %b::timestamptz[], %b::text[], %b::text[], %b::uuid[], %b::text[], %b::text[])
+INSERT INTO audit (id, at, actor, action, patients, details, traces)
+VALUES (%b, %b, %b, %b, %b::uuid[], %b::text[], %b::text[])
 """
 
 
@@ -91,7 +92,9 @@ class Tx:
         self.actor = actor
         self.traceparent = NO_TRACE
         self.emitted: list[tuple[Event, str]] = []
-        self.audited: list[tuple[UUID, datetime, str, str, UUID | None, str, str]] = []
+        self.audited: dict[tuple[str, str], list[tuple[UUID | None, str, str]]] = {}
+        self.committed: list[Callable[[], None]] = []
+        """What to do once it is durable, such as remembering what was written."""
         self.versions: dict[UUID, int] = {}
         self.erased: set[UUID] = set()
         self._asked = [Ahead(BEGIN, None)]
@@ -242,9 +245,13 @@ class Tx:
         self.emitted.append((event, self.traceparent if traceparent is None else traceparent))
 
     def audit(self, action: str, patient_id: UUID | None, detail: str = "", traceparent: str | None = None) -> None:
-        """Record who did what to whose data; commits with it. `detail` carries codes only."""
+        """Record who did what to whose data; commits with it. `detail` carries codes only.
+
+        What one actor did of one kind in one transaction is one row, with a place for each patient: a batch of
+        events costs the trail, and the sealer, one row and not hundreds.
+        """
         trace = self.traceparent if traceparent is None else traceparent
-        self.audited.append((new_id(), self.now, self.actor, action, patient_id, trace, detail))
+        self.audited.setdefault((self.actor, action), []).append((patient_id, detail, trace))
 
 
 class Database:
@@ -273,6 +280,8 @@ class Database:
             except BaseException:
                 await _roll_back(sql, pg)
                 raise
+        for known in tx.committed:
+            known()
         if tx.emitted:
             self.wake()
 
@@ -280,8 +289,8 @@ class Database:
         writes = []
         if tx.emitted:
             writes.append(Ahead(OUTBOX, await self._rows(tx)))
-        if tx.audited:
-            writes.append(Ahead(AUDIT, columns(tx.audited, 7)))
+        for (actor, action), places in tx.audited.items():
+            writes.append(Ahead(AUDIT, [new_id(), tx.now, actor, action, *columns(places, 3)]))
         return writes
 
     async def _rows(self, tx: Tx) -> list[Any]:
@@ -296,9 +305,9 @@ class Database:
                 event.__pydantic_serializer__.to_json(event),
                 f"{event_id}|{event.type}|{patient}".encode(),
             )
-            rows.append((event.topic, partition_of(patient), patient, event_id, event.type, tx.now,
+            rows.append((event.topic, partition_of(patient), patient, event_id, event.type,
                          tx.versions[patient] << 16 | index, traceparent, wrapped, body))  # fmt: skip
-        return columns(rows, 10)
+        return [tx.now, *columns(rows, 9)]
 
 
 async def _roll_back(sql: AsyncConnection, pg: Any) -> None:

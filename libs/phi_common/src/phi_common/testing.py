@@ -221,7 +221,7 @@ def client(service: str, runtime: Runtime) -> Any:
     app: FastAPI = create_app(main.SERVICE, runtime.settings, runtime.shared)
     app.state.runtime = runtime
     app.state.authenticator = TestAuthenticator()
-    served = with_front(main.SERVICE, app)
+    served: Any = with_front(main.SERVICE, app)
     return httpx2.AsyncClient(transport=httpx2.ASGITransport(served), base_url="https://service.invalid")
 
 

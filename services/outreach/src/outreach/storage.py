@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import sqlalchemy as sa
-from pydantic import TypeAdapter
 
 from outreach.domain.state import Conversation, Delivery, Desk, Outcome, Status
 from outreach.templates import library
@@ -85,7 +85,8 @@ reviews = sa.Table(
     sa.Index("ix_reviews_open", "opened_at", postgresql_where=sa.text("closed_at IS NULL")),
 )
 
-STATE = TypeAdapter(Conversation)
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(Conversation).decode
 
 FINISHED = "d.news AND d.state NOT IN ('ready', 'attempting')"
 LOAD = "SELECT patient_id, sealed FROM conversations WHERE patient_id = ANY(%b)"
@@ -132,7 +133,7 @@ async def load_conversations(tx: Tx, patients: Sequence[UUID]) -> dict[UUID, Con
     news = tx.ahead(NEWS, [list(patients)])
     for patient, sealed in await tx.rows(LOAD, [list(patients)]):
         if tx.knows(patient):
-            found[patient] = STATE.validate_json(tx.open(patient, "conversations.sealed", sealed))
+            found[patient] = decode(tx.open(patient, "conversations.sealed", sealed))
     for patient, message, gap, state, at, *rest in await news.rows():
         outcome = Outcome(message, gap, state, at, *rest)
         desk = found[patient].desk
@@ -145,7 +146,7 @@ async def save_conversations(tx: Tx, states: dict[UUID, Conversation]) -> None:
     rows = [
         (
             patient,
-            tx.seal(patient, "conversations.sealed", STATE.dump_json(replace(state, desk=Desk()))),
+            tx.seal(patient, "conversations.sealed", encode(replace(state, desk=Desk()))),
             state.due,
         )
         for patient, state in states.items()

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 BUSY = 4
-GATHER_SECONDS = 0.002
-"""When the last batch was shared, the next waits this long: its requests are on their way."""
+TICKS, TICK_SECONDS = 6, 0.001
+"""When the last batch was shared, the next waits until as many are there again, at most so long."""
 
 
 class Unavailable(Exception):
@@ -59,12 +59,19 @@ class GroupCommit(Generic[Item, Outcome]):
     async def _drain(self) -> None:
         try:
             while self._waiting:
-                await asyncio.sleep(GATHER_SECONDS if self._last >= BUSY else 0)
+                await self._gather()
                 batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
                 self._last = len(batch)
                 await self._commit(batch)
         finally:
             self._running = False
+
+    async def _gather(self) -> None:
+        await asyncio.sleep(0)
+        for _ in range(TICKS if self._last >= BUSY else 0):
+            if len(self._waiting) >= self._last:
+                return
+            await asyncio.sleep(TICK_SECONDS)
 
     async def _commit(self, batch: Sequence[tuple[Item, "asyncio.Future[Outcome]"]]) -> None:
         try:

@@ -91,9 +91,9 @@ def _audit(metadata: sa.MetaData) -> None:
         sa.Column("at", INSTANT, nullable=False),
         sa.Column("actor", sa.Text, nullable=False),
         sa.Column("action", sa.Text, nullable=False),
-        sa.Column("patient_id", UUID),
-        sa.Column("trace", sa.Text, nullable=False),
-        sa.Column("detail", sa.Text, nullable=False),
+        sa.Column("patients", sa.ARRAY(UUID), nullable=False),
+        sa.Column("details", sa.ARRAY(sa.Text), nullable=False),
+        sa.Column("traces", sa.ARRAY(sa.Text), nullable=False),
         sa.Column("stored", INSTANT, nullable=False, server_default=sa.text("clock_timestamp()")),
     )
     sa.Table(

@@ -1,7 +1,7 @@
 """Which person an identifier names. Only blind digests of identifiers are stored."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
 from ingest_fhir.domain import OUR_ID, Identifier, Report
@@ -38,9 +38,7 @@ class Identities:
                 missing.append(digest)
         if missing:
             for digest, patient in await tx.rows(KNOWN, [missing]):
-                found[digest] = self._cache[digest] = patient
-            while len(self._cache) > CACHED:
-                self._cache.popitem(last=False)
+                found[digest] = patient
         return found
 
     async def resolve(self, tx: Tx, reports: Sequence[Report]) -> tuple[list[UUID], dict[bytes, UUID]]:
@@ -61,7 +59,13 @@ class Identities:
                 taken = await tx.rows(KNOWN, [[digest for digest, _ in rows]])
                 known = before | dict(taken)
                 ours, _ = self._assign(reports, names, known)
+        tx.committed.append(lambda: self._remember(known))
         return ours, before
+
+    def _remember(self, known: Mapping[bytes, UUID]) -> None:
+        self._cache.update(known)
+        while len(self._cache) > CACHED:
+            self._cache.popitem(last=False)
 
     def _assign(
         self, reports: Sequence[Report], names: Sequence[Sequence[bytes]], known: dict[bytes, UUID]
