@@ -9,6 +9,7 @@ from ingest_fhir.storage import Intake
 from ingest_fhir.storage.accept import Item
 from phi_common.eventing.accept import GroupCommit, Unavailable
 from phi_common.runtime import Runtime
+from phi_common.telemetry import span
 
 ATTEMPTS = 3
 _desks: "WeakKeyDictionary[Runtime, Desk]" = WeakKeyDictionary()
@@ -25,14 +26,15 @@ class Desk:
 
     async def submit(self, submission: Submission) -> Answer:
         """The answer, once stored. Of two requests with one key at once, one gets the other's answer."""
-        for _ in range(ATTEMPTS):
-            try:
-                answer = await self._group.submit(submission)
-            except UniqueViolation:
-                continue
-            assert answer is not None
-            return answer
-        raise Unavailable
+        with span("accept", submission.traceparent):
+            for _ in range(ATTEMPTS):
+                try:
+                    answer = await self._group.submit(submission)
+                except UniqueViolation:
+                    continue
+                assert answer is not None
+                return answer
+            raise Unavailable
 
     async def keep(self, rejected: Rejected) -> None:
         """Store a message that was not understood."""

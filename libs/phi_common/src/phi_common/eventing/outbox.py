@@ -14,6 +14,7 @@ from phi_common.eventing.broker import Kafka, gather
 from phi_common.eventing.envelope import headers_of
 from phi_common.logs import log
 from phi_common.metrics import OUTBOX_OLDEST, OUTBOX_ROWS
+from phi_common.telemetry import sampled, span
 from phi_common.topics import PARTITIONS
 
 LOCK_CLASS = 0x0B0E
@@ -77,7 +78,8 @@ class Relay:
             self._news.clear()
             rows = await (await cursor.execute(NEXT, [held, ROWS], prepare=True)).fetchall()
             if rows:
-                await self._send(producer, rows)
+                with span("publish", links=[row.traceparent for row in rows if sampled(row.traceparent)]):
+                    await self._send(producer, rows)
                 await pg.execute("DELETE FROM outbox WHERE id = ANY(%b)", [[row.id for row in rows]], prepare=True)
             else:
                 await self._rest()

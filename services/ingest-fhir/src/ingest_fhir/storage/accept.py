@@ -23,9 +23,10 @@ INSERT INTO answers (key, request_hash, status, body)
 SELECT * FROM unnest(%b::text[], %b::bytea[], %b::int4[], %b::bytea[])
 """
 ADD_RAW = """
-INSERT INTO raw_messages (id, patient_id, kind, source, received, sha256, sealed, problem)
-SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::timestamptz[],
-                     %b::bytea[], %b::bytea[], %b::text[])
+INSERT INTO raw_messages (id, patient_id, kind, source, received, sha256, sealed, problem, traceparent)
+SELECT id, patient_id, kind, source, %b, sha256, sealed, problem, traceparent
+FROM unnest(%b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::bytea[], %b::bytea[], %b::text[], %b::text[])
+     AS row (id, patient_id, kind, source, sha256, sealed, problem, traceparent)
 """
 
 
@@ -138,6 +139,7 @@ class _Batch:
             report.source,
             report.raw,
             self._tx.seal(patient, SEALED, report.raw),
+            traceparent=submission.traceparent,
         )
         origin = Origin(patient, report.source, message_id, partial(_source_id, self._intake._index, report.source))
         for statement in report.statements:
@@ -171,13 +173,15 @@ class _Batch:
         raw: bytes,
         sealed: bytes,
         problem: str | None = None,
+        traceparent: str = "",
     ) -> None:
-        self._raw.append((id_, patient, kind, source, self._tx.now, hashlib.sha256(raw).digest(), sealed, problem))
+        digest = hashlib.sha256(raw).digest()
+        self._raw.append((id_, patient, kind, source, digest, sealed, problem, traceparent))
 
     async def write(self) -> None:
         """Write the gathered rows. A key that another batch has just taken is refused by the database."""
         if self._raw:
-            self._tx.later(ADD_RAW, columns(self._raw, 8))
+            self._tx.later(ADD_RAW, [self._tx.now, *columns(self._raw, 8)])
         if self.given:
             rows = [
                 (key, request, answer.status, _packed(answer)) for key, (request, answer) in sorted(self.given.items())
