@@ -102,7 +102,7 @@ def _channel(topic: Topic) -> Document:
 
 
 def _message(kind: type[Event]) -> Document:
-    headers = {name: {"type": "string"} | HEADERS[name] for name in sent_headers()}
+    headers = {name: {"type": "string"} | HEADERS.get(name, {}) for name in sent_headers()}
     headers["ce_type"] = {"type": "string", "const": kind.type}
     headers["ce_source"] = {"type": "string", "const": f"/careloop/{TOPICS[kind.topic].writer}"}
     return {
