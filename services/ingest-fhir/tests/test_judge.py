@@ -116,9 +116,15 @@ def test_a_slow_judge_holds_nobody_up_and_hoards_nothing(count, monkeypatch):
 def test_a_judge_that_fails_is_counted_and_goes_on(count, monkeypatch):
     monkeypatch.setattr(judge, "faults_of", lambda kind, raw: 1 / 0)
     some = Judge(1.0)
-    some.consider([report(b"{}")] * (judge.WAITING + 1), TRACE)
-    some.settle()
-    assert count()["failed"] >= judge.WAITING
+    for _ in range(2):
+        some.consider([report(b"{}")] * judge.WAITING, TRACE)
+        some.settle()
+    assert count() == {"failed": 2 * judge.WAITING}
+
+
+def test_a_resource_of_an_unknown_type_inside_is_a_disagreement():
+    raw = json.dumps(GOOD | {"contained": [{"resourceType": "Planted", "id": "x"}]}).encode()
+    assert judge.faults_of("Observation", raw) == ["unknown_type"]
 
 
 def test_the_model_costs_nothing_before_it_is_needed():
