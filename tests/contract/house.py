@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import os
 import pkgutil
 import tomllib
 from collections.abc import Iterator
@@ -77,3 +78,20 @@ def events() -> dict[str, type[Event]]:
     for module in pkgutil.iter_modules(phi_common.events.__path__):
         importlib.import_module(f"phi_common.events.{module.name}")
     return dict(sorted((found.type, found) for found in event_classes()))
+
+
+REFRESH = "UPDATE_SNAPSHOTS=1 ./careloop test tests/contract"
+"""Writes every snapshot anew; the difference is then read and committed."""
+
+
+def updating() -> bool:
+    """Whether this run writes snapshots."""
+    return os.environ.get("UPDATE_SNAPSHOTS") == "1"
+
+
+def is_committed(path: Path, text: str) -> None:
+    """Fail unless `path` holds what the code says now."""
+    if updating():
+        path.write_text(text)
+    committed = path.read_text() if path.exists() else ""
+    assert committed == text, f"{path.name} is not what the code says; read the difference after: {REFRESH}"

@@ -2,12 +2,11 @@
 
 import copy
 import json
-import os
 from enum import Enum
 
 import pytest
 from compatibility import breaking_changes
-from house import HERE, events
+from house import HERE, REFRESH, events, updating
 from pydantic import BaseModel
 
 SCHEMAS = HERE / "schemas"
@@ -20,10 +19,10 @@ def test_a_schema_equals_its_snapshot_and_breaks_nobody(kind):
     committed = json.loads(path.read_text()) if path.exists() else None
     broken = breaking_changes(committed, now) if committed else []
     assert not broken, f"{kind} breaks its readers or writers; make a new version of the type instead: {broken}"
-    if os.environ.get("UPDATE_SNAPSHOTS") == "1":
+    if updating():
         path.write_text(json.dumps(now, indent=2) + "\n")
         return
-    assert now == committed, f"{kind} has changed: see that readers can bear it, then run with UPDATE_SNAPSHOTS=1"
+    assert now == committed, f"{kind} has changed: see that readers can bear it, then: {REFRESH}"
 
 
 def test_no_event_class_was_dropped():

@@ -2,11 +2,10 @@
 
 import hashlib
 import json
-import os
 import re
 
 import pytest
-from house import HERE, events
+from house import HERE, REFRESH, events, updating
 from jsonschema import Draft202012Validator
 
 EXAMPLES = HERE / "examples"
@@ -31,9 +30,9 @@ def test_every_event_has_an_example_and_every_example_an_event():
 def test_no_example_was_edited_or_lost():
     known = hashes()
     assert {name: digest_of(name) for name in known if (EXAMPLES / name).exists()} == known
-    if os.environ.get("UPDATE_SNAPSHOTS") == "1":
+    if updating():
         HASHES.write_text("".join(f"{digest_of(name)}  {name}\n" for name in FILES))
-    assert list(hashes()) == FILES, "a new example: run with UPDATE_SNAPSHOTS=1"
+    assert list(hashes()) == FILES, f"a new example: {REFRESH}"
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -1,12 +1,11 @@
 """Which field of which event says what about a person. A new one on the bus is a visible difference in a file."""
 
 import json
-import os
 import types
 from typing import Annotated, Union, get_args, get_origin
 
 import pytest
-from house import HERE, events
+from house import HERE, REFRESH, events, updating
 from pydantic import BaseModel
 
 from phi_common.events import Class
@@ -42,9 +41,9 @@ def current():
 
 
 def test_the_map_is_the_committed_one():
-    if os.environ.get("UPDATE_SNAPSHOTS") == "1":
+    if updating():
         MAP.write_text(json.dumps(current(), indent=2, sort_keys=True) + "\n")
-    assert json.loads(MAP.read_text()) == current(), "what a topic tells about people has changed: UPDATE_SNAPSHOTS=1"
+    assert json.loads(MAP.read_text()) == current(), f"what a topic tells about people has changed: {REFRESH}"
 
 
 def test_the_key_is_plain():

@@ -2,18 +2,18 @@
 
 import ast
 import importlib
-import os
 
 import pytest
-from house import ROOT, SERVICES, events, sources_of
+from house import ROOT, SERVICES, events, is_committed, sources_of
 
 from phi_common.topics import TOPICS
 
 PAGE = ROOT / "docs" / "events.md"
 HEAD = """# The event map
 
-Made from `phi_common.topics` and `phi_common.events` by `UPDATE_SNAPSHOTS=1 pytest tests/contract/test_topology.py`.
-The key of every record is the patient's id, a random UUID. To read a topic from outside: [subscribe.md](subscribe.md).
+Made from `phi_common.topics` and `phi_common.events` by `UPDATE_SNAPSHOTS=1 ./careloop test tests/contract`.
+The same for tools, with every field and header: [AsyncAPI 3](asyncapi.json). The key of every record is the patient's
+id, a random UUID. To read a topic from outside: [subscribe.md](subscribe.md).
 
 | Topic | Written by | Read by |
 |---|---|---|
@@ -69,6 +69,4 @@ def test_a_service_makes_events_of_its_own_topics_only(service):
 
 
 def test_the_page_shows_the_map():
-    if os.environ.get("UPDATE_SNAPSHOTS") == "1":
-        PAGE.write_text(page())
-    assert PAGE.read_text() == page(), "run with UPDATE_SNAPSHOTS=1"
+    is_committed(PAGE, page())

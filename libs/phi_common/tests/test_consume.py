@@ -73,10 +73,10 @@ async def test_redrive_replays_what_was_parked_in_order(runtime, ordered, tally,
     await ordered.handle(runtime, [record(opened(patient, rule)) for rule in ("raise", "b", "c")])
     mended = ordered.decide | {GapOpened: lambda s, e, n: _note(s, e)}
     again = type(ordered)(ordered.topic, mended, ordered.load, ordered.save)
-    assert await again.redrive(runtime) == 3
+    assert await again.redrive(runtime, "operator") == 3
     assert await tally(runtime, patient) == ("raise", "b", "c")
     assert letters(pg) == []
-    assert await again.redrive(runtime) == 0
+    assert await again.redrive(runtime, "operator") == 0
 
 
 def _note(state: Any, event: GapOpened) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ingest_fhir.api import FHIR_SEARCH, FHIR_WRITE, router
+from phi_common.eventing import inbox
 from phi_common.events.clinical import ConditionRecorded, ObservationReceived
 from phi_common.runtime import Runtime
 from phi_common.testing import client, emitted
@@ -93,6 +94,17 @@ async def test_a_conditional_create_finds_what_is_there(http: Any):
     first, second = [await post(http, "/fhir/Patient", PATIENT, **condition) for _ in range(2)]
     assert (first.status_code, second.status_code) == (201, 200)
     assert first.headers["location"] == second.headers["location"]
+
+
+async def test_what_was_found_to_exist_is_not_forgotten_with_old_answers(http: Any, runtime: Runtime):
+    condition = {"If-None-Exist": "identifier=urn:order|7"}
+    first = await post(http, "/fhir/Observation", OBSERVATION, **condition, **{"Idempotency-Key": "k1"})
+    async with await runtime.pg() as pg:
+        await pg.execute("UPDATE answers SET at = at - interval '1 year'")
+        await inbox.prune(pg, inbox.REMEMBERED_DAYS)
+        assert await (await pg.execute("SELECT count(*) FROM answers")).fetchone() == (1,)
+    again = await post(http, "/fhir/Observation", OBSERVATION, **condition)
+    assert (again.status_code, again.headers["location"]) == (200, first.headers["location"])
 
 
 async def test_a_patient_is_found_by_identifier_and_the_read_is_audited(http: Any, runtime: Runtime):

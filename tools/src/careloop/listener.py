@@ -46,7 +46,7 @@ class Listener:
         self._consumer.assign(behind)  # only now: a fetch that waits for news would hold up the questions above
         found = []
         while any(self._next[place] < end for place, end in ends.items()):
-            message = self._consumer.poll(SECONDS)
+            message: Any = self._consumer.poll(SECONDS)
             if message is None:
                 raise TimeoutError("Kafka holds events that it does not give")
             if message.error():

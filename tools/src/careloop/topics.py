@@ -20,6 +20,7 @@ from confluent_kafka.admin import (
     ResourceType,
     ScramCredentialInfo,
     ScramMechanism,
+    UserScramCredentialAlteration,
     UserScramCredentialUpsertion,
 )
 
@@ -74,7 +75,9 @@ def _carry_out(order: dict[str, Any]) -> None:
     topics = [NewTopic(name, PARTITIONS, 1, config=RETENTION) for name in order["topics"]]
     bindings = [_binding(*acl) for acl in order["acls"]]
     scram = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
-    users = [UserScramCredentialUpsertion(name, scram, word.encode()) for name, word in order["users"].items()]
+    users: list[UserScramCredentialAlteration] = [
+        UserScramCredentialUpsertion(name, scram, word.encode()) for name, word in order["users"].items()
+    ]
     answers = [
         *(admin.create_topics(topics).values() if topics else ()),
         *(admin.create_acls(bindings).values() if bindings else ()),

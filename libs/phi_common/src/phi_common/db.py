@@ -42,8 +42,8 @@ MARK_ERASED = "UPDATE subjects SET erased_at = now() WHERE id = %b"
 OUTBOX = """
 INSERT INTO outbox (topic, partition, key, event_id, type, at, sequence, traceparent, ck, body)
 SELECT topic, partition, key, event_id, type, %b, sequence, traceparent, ck, body
-FROM unnest(%b::text[], %b::int4[], %b::uuid[], %b::uuid[], %b::text[], %b::int8[], %b::text[], %b::bytea[], %b::bytea[])
-     AS row (topic, partition, key, event_id, type, sequence, traceparent, ck, body)
+FROM unnest(%b::text[], %b::int4[], %b::uuid[], %b::uuid[], %b::text[], %b::int8[], %b::text[],
+            %b::bytea[], %b::bytea[]) AS row (topic, partition, key, event_id, type, sequence, traceparent, ck, body)
 """
 AUDIT = """
 INSERT INTO audit (id, at, actor, action, patients, details, traces)

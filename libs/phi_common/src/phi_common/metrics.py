@@ -31,6 +31,12 @@ CONSUMER_LAG = Gauge(
     registry=REGISTRY,
 )
 MLLP_ACKS = Counter("careloop_mllp_acks", "HL7 v2 acknowledgements, by MSA-1", ("code",), registry=REGISTRY)
+FHIR_JUDGED = Counter(
+    "careloop_fhir_judged",
+    "Accepted FHIR resources that the full model read too, by its verdict",
+    ("kind", "verdict"),
+    registry=REGISTRY,
+)
 BATCH_SECONDS = Histogram(
     "careloop_batch_seconds",
     "From a batch in hand to its commit",

@@ -29,7 +29,6 @@ from phi_common.logs import log
 from phi_common.metrics import DEAD_LETTERS, EVENTS_HANDLED
 from phi_common.problem import Problem
 from phi_common.settings import CommonSettings, Shared
-from phi_common.topics import RETENTION_DAYS
 from phi_common.vault import Vault
 
 HEALTH_SECONDS = 1.0
@@ -244,8 +243,7 @@ class Runtime:
         if self.relay:
             await self.relay.measure(pg)
         await audit.seal(pg, self.name, self.shared.anchor_dir)
-        if time.monotonic() - self._pruned > PRUNE_SECONDS:
-            await inbox.prune(pg, RETENTION_DAYS + 7)
+        if time.monotonic() - self._pruned > PRUNE_SECONDS and not await inbox.prune(pg, inbox.REMEMBERED_DAYS):
             self._pruned = time.monotonic()
         if await audit.unsealed_seconds(pg) > UNSEALED_SECONDS:
             self.troubles["audit"] = "unsealed"

@@ -11,11 +11,12 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
 from fastapi.responses import JSONResponse
 
 from phi_common import metrics, problem
 from phi_common.auth import Authenticator, Principal, requires
+from phi_common.db import Tx
 from phi_common.eventing import dead_letters
 from phi_common.eventing.accept import Unavailable
 from phi_common.eventing.consume import TRANSIENT, Subscription, Sweep
@@ -157,15 +158,27 @@ def plumbing_routes(service: Service) -> APIRouter:
 
     @router.post("/dead-letters/redrive")
     async def redrive(
-        request: Request, principal: Annotated[Principal, Depends(requires(DEAD_LETTERS_REDRIVE))]
+        request: Request,
+        principal: Annotated[Principal, Depends(requires(DEAD_LETTERS_REDRIVE))],
+        idempotency_key: Annotated[str, Header(min_length=1, max_length=200)],
     ) -> dict[str, int]:
-        runtime = request.app.state.runtime
-        taken = {s.topic: await s.redrive(runtime) for s in service.subscriptions}
-        async with runtime.transaction(principal.subject) as tx:
-            tx.audit(DEAD_LETTERS_REDRIVE, None, str(sum(taken.values())))
-        return taken
+        return await _redrive(service, request, principal, idempotency_key)
 
     return router
+
+
+async def _redrive(service: Service, request: Request, principal: Principal, key: str) -> dict[str, int]:
+    """Once per key. A letter is applied once in any case: cut short, the same key goes on with those that are left."""
+    runtime: Runtime = request.app.state.runtime
+
+    async def work(tx: Tx) -> tuple[int, dict[str, int]]:
+        applied = {s.topic: await s.redrive(runtime, principal.subject) for s in service.subscriptions}
+        tx.audit(DEAD_LETTERS_REDRIVE, None, str(sum(applied.values())))
+        return 200, applied
+
+    what = request.url.path.encode() + b"\n" + await request.body()
+    _, answer = await runtime.idempotent(principal, key, what, work)
+    return dict(answer)
 
 
 async def _barrier(service: Service, runtime: Runtime) -> dict[str, Any]:

@@ -70,13 +70,13 @@ def wrapped_secret_id(principal: str, folder: Path) -> Path:
     return path
 
 
-def admin(database: str) -> psycopg.Connection[Any]:
+def admin(database: str, *, autocommit: bool = True) -> psycopg.Connection[Any]:
     """A superuser's connection."""
     found = system()["postgres"]
     host, _, port = found["address"].rpartition(":")
     return psycopg.connect(
         host=host, port=int(port), dbname=database, user=found["admin"], password=found["password"],
-        sslmode="verify-full", sslrootcert=system()["ca_file"], autocommit=True,
+        sslmode="verify-full", sslrootcert=system()["ca_file"], autocommit=autocommit,
     )  # fmt: skip
 
 

@@ -5,6 +5,8 @@ from weakref import WeakKeyDictionary
 from psycopg.errors import UniqueViolation
 
 from ingest_fhir.domain import Answer, Rejected, Submission
+from ingest_fhir.fhir import Judge
+from ingest_fhir.settings import Settings
 from ingest_fhir.storage import Intake
 from ingest_fhir.storage.accept import Item
 from phi_common.eventing.accept import GroupCommit, Unavailable
@@ -19,7 +21,9 @@ class Desk:
     """Takes submissions and rejects; what it returns is durable."""
 
     def __init__(self, runtime: Runtime) -> None:
+        assert isinstance(runtime.settings, Settings)
         self.intake = Intake(runtime.index)
+        self.judge = Judge(runtime.settings.judged_share)
         self._group: GroupCommit[Item, Answer | None] = GroupCommit(
             runtime, self.intake.accept, actor="ingest-fhir", most=500
         )
@@ -33,6 +37,7 @@ class Desk:
                 except UniqueViolation:
                     continue
                 assert answer is not None
+                self.judge.consider(submission.reports, submission.traceparent)
                 return answer
             raise Unavailable
 

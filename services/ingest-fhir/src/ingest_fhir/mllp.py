@@ -9,7 +9,18 @@ from dataclasses import dataclass
 
 from ingest_fhir.desk import Desk
 from ingest_fhir.domain import Answer, KeyReused, Rejected, Submission
-from ingest_fhir.hl7v2 import Heard, Interface, Problem, acknowledge, understand
+from ingest_fhir.hl7v2 import (
+    Heard,
+    Interface,
+    Invalid,
+    Problem,
+    acknowledge,
+    acknowledge_batch,
+    addressed,
+    is_batch,
+    opened,
+    understand,
+)
 from phi_common.clock import Now
 from phi_common.db import Erased
 from phi_common.eventing.accept import Unavailable
@@ -147,8 +158,25 @@ class Receiver:
         self._now = now
 
     async def respond(self, frame: bytes) -> bytes:
+        """The answer to a frame, which holds a message or a batch of them. Never raises."""
+        if is_batch(frame):
+            return await self._batch(frame)
+        return await self._answer(understand(frame, self._interface), frame)
+
+    async def _batch(self, frame: bytes) -> bytes:
+        """A batch of answers: each message is taken or refused by itself, once the envelope as a whole holds."""
+        try:
+            envelope = opened(frame)
+        except Invalid as invalid:
+            return await self._answer(Heard(addressed(frame), "hl7v2", problem=invalid.problem), frame)
+        messages = [message for batch in envelope.batches for message in batch.messages]
+        heard = [understand(message, self._interface) for message in messages]
+        # handed in together, and in order, so that they share commits
+        answers = await asyncio.gather(*map(self._answer, heard, messages))
+        return acknowledge_batch(envelope, answers, self._now())
+
+    async def _answer(self, heard: Heard, frame: bytes) -> bytes:
         """AA after the commit, the same AA for a repeat, AE or AR with the reason otherwise. Never raises."""
-        heard = understand(frame, self._interface)
         try:
             if heard.problem is not None:
                 await self._desk.keep(self._rejected(heard, frame, heard.problem))

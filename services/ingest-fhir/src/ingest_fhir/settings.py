@@ -20,6 +20,8 @@ class Settings(CommonSettings):
     """For bytes that are not UTF-8 while MSH-18 is empty."""
     mllp_idle_seconds: float = 300.0
     mllp_connections: int = 256
+    judged_share: float = Field(0.001, ge=0, le=1)
+    """Which share of accepted FHIR resources the full model judges too; only metric and log tell of it."""
     sources: dict[str, str] = Field(default_factory=dict)
     """`MSH-3|MSH-4` to the name of a source, as events carry it; all others are `hl7v2`."""
     facilities: dict[str, str] = Field(default_factory=dict)

@@ -223,5 +223,5 @@ class Pipeline:
     def _cpu_since(self, before: dict[int, float]) -> Counter[str]:
         used: Counter[str] = Counter()
         for pid, spent in self._cpu().items():
-            used[cpu.name_of(pid)] += spent - before.get(pid, 0.0)
+            used[cpu.name_of(pid)] += spent - before.get(pid, 0.0)  # type: ignore[assignment]  # seconds, not counts
         return used

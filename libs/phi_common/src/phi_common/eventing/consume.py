@@ -208,26 +208,31 @@ class Subscription:
         async with runtime.db.transaction(actor) as tx:
             return await self.within(tx, commands)
 
-    async def redrive(self, runtime: "Runtime") -> int:
+    async def redrive(self, runtime: "Runtime", actor: str) -> int:
         """Feed the dead letters of this topic through the same path again, patient by patient, oldest first.
 
         What fails again is kept again; what the database refuses stays as it was. How many letters were applied.
+        Each patient is a transaction with its own audit row: a letter that cannot be applied holds up no other's.
         """
         async with runtime.db.transaction(runtime.name) as tx:
             waiting = await dead_letters.waiting(tx, self.topic)
         applied = 0
         for letters in waiting:
             try:
-                applied += await self._redrive(runtime, letters)
+                applied += await self._redrive(runtime, letters, actor)
             except REFUSED as error:
                 log.warning("redrive_refused", error, topic=self.topic)
         return applied
 
-    async def _redrive(self, runtime: "Runtime", letters: Sequence[int]) -> int:
-        async with runtime.db.transaction(runtime.name) as tx:
+    async def _redrive(self, runtime: "Runtime", letters: Sequence[int], actor: str) -> int:
+        async with runtime.db.transaction(actor) as tx:
             records = await dead_letters.take(tx, letters)
+            if not records:  # another redrive was here first
+                return 0
             done = await self._fold(tx, await _open(records, self.classes, runtime.db.topic_keys))
-        return len(done.applied)
+            key, applied = records[0].key, len(done.applied)
+            tx.audit("redrive:" + self.topic, UUID(key.decode()) if key else None, f"{applied}/{len(records)}")
+        return applied
 
 
 def subscribe(

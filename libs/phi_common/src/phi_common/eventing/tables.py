@@ -40,6 +40,7 @@ def _eventing(metadata: sa.MetaData) -> None:
         metadata,
         sa.Column("event_id", UUID, primary_key=True),
         sa.Column("at", INSTANT, nullable=False, server_default=NOW),
+        sa.Index(None, "at", postgresql_using="brin"),
     )
     sa.Table(
         "outbox",
@@ -79,6 +80,7 @@ def _eventing(metadata: sa.MetaData) -> None:
         sa.Column("status", sa.Integer, nullable=False),
         sa.Column("body", BYTEA, nullable=False),
         sa.Column("at", INSTANT, nullable=False, server_default=NOW),
+        sa.Index(None, "at", postgresql_using="brin"),
     )
 
 

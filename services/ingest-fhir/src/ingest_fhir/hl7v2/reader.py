@@ -222,9 +222,7 @@ def read(data: bytes, default_charset: str = "utf-8") -> Message:
     """The message in these bytes. Raises Invalid when there is no usable header."""
     text = decoded(data.strip(b"\x0b\x1c\r\n \t"), default_charset).strip("\ufeff\x0b\x1c\r\n \t")
     if text[:3] in ("FHS", "BHS"):
-        raise Invalid(
-            Problem("207", "batch envelopes are not taken, send each message by itself", text[:3], reject=True)
-        )
+        raise Invalid(Problem("207", "batches are taken in ASCII, ISO 8859 and UTF-8 only", text[:3], reject=True))
     if text[:3] != "MSH" or len(text) < 8:
         raise Invalid(Problem("100", "message does not begin with an MSH segment", "MSH", reject=True))
     separator = text[3]

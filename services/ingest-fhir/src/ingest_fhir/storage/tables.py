@@ -27,5 +27,5 @@ raw_messages = sa.Table(
     sa.Column("sha256", BYTEA, nullable=False),
     sa.Column("sealed", BYTEA, nullable=False),
     sa.Column("problem", sa.Text),
-    sa.Column("traceparent", sa.Text, nullable=False, comment="empty for what was not understood"),
+    sa.Column("traceparent", sa.Text, nullable=False),
 )
