@@ -94,6 +94,8 @@ class PatientKeys:
                 self.forget(patient)
         if create and (new := [p for p in missing if p not in rows]):
             rows |= await self._create(pg, new)
+        if rows and not self._wrapped:  # we started before the database's owner first did
+            await self.prepare(pg, create=False)
         for patient, wrapped in rows.items():
             bucket = await self._bucket(patient.int % BUCKETS)
             keys[patient] = self._remember(patient, unseal(bucket, wrapped, patient.bytes))
