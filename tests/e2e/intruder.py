@@ -1,5 +1,6 @@
 """A producer of its own: puts copies of real records on a topic, damaged or not, past every check of the services."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -49,7 +50,7 @@ class Intruder:
         value = seal(key, plain, f"{event_id}|{about}".encode())
         return Forged(topic, patient, event_id, headers | {"ce_id": str(event_id).encode()}, value)
 
-    def send(self, topic: str, patient: UUID, headers: dict[str, bytes | None], value: bytes | None) -> None:
+    def send(self, topic: str, patient: UUID, headers: Mapping[str, bytes | None], value: bytes | None) -> None:
         """One record to the patient's partition."""
         producer = Producer(self._client)
         key = str(patient).encode()

@@ -37,9 +37,18 @@ class Sender:
 
     def hl7(self, message: bytes) -> list[str]:
         """MSA and ERR of the acknowledgement of one message."""
-        host, _, port = self.system.urls["mllp"].rpartition("/")[2].partition(":")
-        answer = mllp((host, int(port)), self.system.ca_file, message).decode()
-        return [line for line in answer.split("\r") if line[:3] in ("MSA", "ERR")]
+        lines = self.acknowledgement(message).decode().split("\r")
+        return [line for line in lines if line[:3] in ("MSA", "ERR")]
+
+    def acknowledgement(self, message: bytes) -> bytes:
+        """The whole answer to one message."""
+        return mllp(self.mllp_address, self.system.ca_file, message)
+
+    @property
+    def mllp_address(self) -> tuple[str, int]:
+        """Host and port."""
+        host, _, port = self.system.urls["mllp"].partition(":")
+        return host, int(port)
 
     def find(self, who: Person) -> UUID:
         """Our own id of a person."""
