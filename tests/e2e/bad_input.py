@@ -111,5 +111,5 @@ MESSAGES = [
         "MSA|AE|b8", "ERR||MSH^1^18|102^",
     ),
     BadMessage("batch", b"FHS|^~\\&|CANARY\r" + _message("b9", PID), "MSA|AR|", "ERR||FHS^1|207^"),
-    BadMessage("too long", _message("b10", PID) + b"x" * FRAME, "MSA|AR|b10", "ERR|||207^", kept=False),
+    BadMessage("too long", _message("b10", PID) + b"x" * 2 * FRAME, "MSA|AR|b10", "ERR|||207^", kept=False),
 ]  # fmt: skip

@@ -150,7 +150,7 @@ def accepted_until_full(sender: Sender) -> int:
         if answer.status_code == 503:
             return number
         assert answer.status_code == 201
-        time.sleep(0.1 if number > BOUND else 0)
+        time.sleep(0.2 if number > BOUND else 0)
     raise AssertionError("accepting has no bound")
 
 
