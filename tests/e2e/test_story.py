@@ -60,8 +60,14 @@ def test_everybody_is_reached_as_they_allow(system: System) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["consent", "outreach-gate", "simulator"],  # a permit's answer is lost; a permit runs out; a call is not answered
+    "moments",
+    [
+        {"had the last": "consent"},  # a permit's answer is lost
+        {"had the last": "outreach-gate"},  # a permit runs out
+        {"is registered": "patient-profile", "had the last": "simulator"},  # nobody is known; a call is not answered
+    ],
+    ids=lambda moments: "+".join(moments.values()),
 )
-def test_a_program_that_stands_still_changes_nothing(system: System, name: str) -> None:
-    assert counted(play(system, standstill(system, name, "had the last"))) == EXPECTED
+def test_a_program_that_stands_still_changes_nothing(system: System, moments: dict[str, str]) -> None:
+    stills = [standstill(system, name, on) for on, name in moments.items()]
+    assert counted(play(system, lambda line: [still(line) for still in stills])) == EXPECTED

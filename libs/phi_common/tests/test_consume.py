@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,6 +13,7 @@ import pytest
 from phi_common.crypto import Undecryptable
 from phi_common.db import NotCommitted
 from phi_common.eventing.consume import STOP_THE_LINE, LineStopped
+from phi_common.eventing.outbox import Relay
 from phi_common.events.care_gap import ClosedBy, GapClosed, GapDueSoon, GapOpened
 from phi_common.testing import record
 
@@ -116,6 +118,19 @@ async def test_a_record_moved_to_another_key_does_not_open(runtime, ordered, pg)
     assert letters(pg) == [("GapOpened.v1", "Undecryptable")]
 
 
+@pytest.mark.parametrize("absent", ["value", "ce_type", "ce_id"])
+async def test_a_record_with_nothing_in_it_is_a_dead_letter_too(runtime, ordered, tally, pg, absent):
+    """Kafka lets a header or a value be null. It must not end the process, which would meet it again and again."""
+    patient = uuid4()
+    found = record(opened(patient))
+    headers = tuple((name, None if name == absent else value) for name, value in found.headers)
+    broken = replace(found, headers=headers, value=None if absent == "value" else found.value)
+    await ordered.handle(runtime, [broken, record(opened(uuid4()))])
+    assert len(letters(pg)) == 1
+    assert await ordered.redrive(runtime, "operator") == 0
+    assert len(letters(pg)) == 1
+
+
 async def test_a_type_that_is_not_ours_is_skipped(runtime, ordered, pg):
     sealed = record(opened(uuid4()))
     other = tuple((n, b"GapRenamed.v9" if n == "ce_type" else v) for n, v in sealed.headers)
@@ -131,6 +146,19 @@ async def test_a_run_of_dead_letters_stops_the_line(runtime, unordered, pg):
     with pytest.raises(LineStopped):
         await unordered.handle(runtime, [record(opened(uuid4(), "raise"))])
     assert len(letters(pg)) == STOP_THE_LINE
+
+
+@pytest.mark.parametrize(
+    ("rows", "oldest", "troubles", "accepting"),
+    [(10, 60, {}, True), (11, 0, {}, False), (0, 60.1, {}, False), (0, 0, {"vault": "unavailable"}, False),
+     (0, 0, {"line": "LineStopped"}, False), (0, 0, {"lag": "KafkaError"}, True)],
+)  # fmt: skip
+async def test_accepting_ends_where_the_settings_say(runtime, rows, oldest, troubles, accepting):
+    runtime.settings.outbox_rows, runtime.settings.outbox_seconds = 10, 60
+    runtime.relay = Relay(runtime.pg, None, "/careloop/toy")
+    runtime.relay.rows, runtime.relay.oldest_seconds = rows, oldest
+    runtime.troubles.update(troubles)
+    assert runtime.accepting is accepting
 
 
 async def test_a_lost_connection_is_waited_out_in_place(runtime, ordered, tally, pg):

@@ -126,6 +126,7 @@ async def test_a_patient_is_found_by_identifier_and_the_read_is_audited(http: An
         ("/fhir/Patient", PATIENT, {"Authorization": ""}, 401, "login"),
         ("/fhir/Patient", PATIENT, {"Authorization": "Bearer nobody"}, 401, "login"),
         ("/fhir/Patient", PATIENT, {"Authorization": "Bearer clinician"}, 403, "forbidden"),
+        ("/fhir/SECRET", PATIENT, {}, 404, "not-supported"),
         ("/fhir/Patient", b"{SECRET", {}, 400, "structure"),
         ("/fhir/Patient", OBSERVATION, {}, 422, "value"),
         ("/fhir/Patient", PATIENT, {"Content-Type": "text/plain"}, 415, "not-supported"),

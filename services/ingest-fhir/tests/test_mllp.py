@@ -113,6 +113,8 @@ async def test_a_message_may_come_in_pieces_and_after_garbage(connect):
         assert await sender.answer() == ["MSA|AA|c1"]
         sender.send(b"\r\x0bMSH|broken off\x0b" + adt("c2") + b"\x1c\r")
         assert await sender.answer() == ["MSA|AA|c2"]
+        sender.send(adt("no start") + b"\x1c\r\x0b" + adt("c3") + b"\x1c\r")
+        assert await sender.answer() == ["MSA|AA|c3"]
 
 
 async def test_a_message_without_patient_is_refused_and_kept(connect, desk):
@@ -129,7 +131,7 @@ async def test_wrong_bytes_are_refused_without_being_quoted(connect):
     async with connect() as sender:
         sender.send(b"\x0b" + adt("c1", "PID|1||42^^^N||Secret").replace(b"Secret", b"Secret\xff") + b"\x1c\r")
         msa, err = await sender.answer()
-    assert msa == "MSA|AE|"
+    assert msa == "MSA|AE|c1"
     assert "MSH^1^18" in err
     assert "Secret" not in err
 

@@ -18,6 +18,7 @@ from outreach.gate.egress import Egress
 from outreach.gate.permits import Permits
 from outreach.gate.providers import SmsProvider
 from phi_common.clock import new_id
+from phi_common.eventing.consume import TRANSIENT
 from phi_common.events.consent import Channel, Permission, PreferenceChanged
 from phi_common.events.outreach import MessageFailed, MessageSent, OutreachScheduled, OutreachSuppressed
 from phi_common.runtime import Runtime
@@ -109,7 +110,7 @@ async def gate(runtime, clock, outside, tmp_path) -> AsyncIterator[Egress]:
     trust = ssl.create_default_context()
     async with served(outside.app()) as url:
         permits, sms = Permits(url, trust, token), SmsProvider(url, trust, "account", "token")
-        yield Egress(own.db, permits, sms, ask_after=0.0, lost_after=0.0)
+        yield Egress(own.db, permits, sms, own.vault.healthy, ask_after=0.0, lost_after=0.0)
         await permits.aclose()
         await sms.aclose()
     await own.db.engine.dispose()
@@ -153,6 +154,25 @@ async def test_a_refusal_sends_nothing(runtime, gate, outside, due, sweep):
     await sweep()
     assert outside.texts == []
     assert (await emitted(runtime, OutreachSuppressed))[0].reason.value == "opted-out"
+
+
+async def test_while_the_key_service_is_away_nothing_is_claimed(runtime, gate, outside, due):
+    async def no_answer() -> bool:
+        return False
+
+    with pytest.raises(TRANSIENT):
+        await replace(gate, keys_answer=no_answer).turn()
+    assert await states(runtime) == [("ready", None)]
+    assert (outside.asked, outside.texts) == ([], [])
+    await gate.turn()
+    assert len(outside.texts) == 1
+
+
+async def test_a_gate_may_start_before_its_database_has_keys(runtime, gate, outside, due):
+    gate.db.keys._wrapped.clear()
+    gate.db.keys._buckets.clear()
+    await gate.turn()
+    assert len(outside.texts) == 1
 
 
 async def test_without_consent_the_message_waits_and_then_expires(runtime, gate, outside, due, clock, sweep):

@@ -54,6 +54,7 @@ path "auth/approle/role/+/role-id" { capabilities = ["read"] }
 path "auth/approle/role/subscriber-*" { capabilities = ["create", "update", "read", "delete"] }
 path "sys/policies/acl/subscriber-*" { capabilities = ["create", "update", "read", "delete"] }
 path "kv/data/kafka/subscriber-*" { capabilities = ["create", "update"] }
+path "sys/seal" { capabilities = ["update", "sudo"] }
 """
 
 
@@ -74,6 +75,10 @@ class OpenBao:
     def client(self, token: str | None = None) -> hvac.Client:
         """A client with the launcher's token."""
         return hvac.Client(url=self.address, token=token or self.token, verify=str(self.ca_file), timeout=20)
+
+    def seal(self) -> None:
+        """Close the key service as an operator does in an emergency; only a start of the server opens it again."""
+        self.client().sys.seal()
 
     def fresh_secret_id(self, principal: str) -> str:
         """A wrapping token in which a new secret-id waits for one process to take it out."""

@@ -149,7 +149,7 @@ class Tx:
                 if erased:
                     self.erased.add(patient)
         for found in keyrows:
-            self._at_hand |= await self._keys.opened(await found.rows())
+            self._at_hand |= await self._keys.opened(self._pg, await found.rows())
         await self._make_keys([patient for ids, _ in locks for patient in ids])
 
     async def _send(self, asked: Sequence[Ahead]) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -72,11 +72,13 @@ class PatientKeys:
             found = self._buckets[bucket] = (key, time.monotonic())
         return found[0]
 
-    async def opened(self, rows: Iterable[tuple[UUID, bytes]]) -> dict[UUID, AESGCM]:
+    async def opened(self, pg: Any, rows: Sequence[tuple[UUID, bytes]]) -> dict[UUID, AESGCM]:
         """The keys behind these rows of `patient_keys`.
 
         They are read with each transaction and cached nowhere: once its row is gone, no process can use a key.
         """
+        if rows and not self._wrapped:  # we started before the database's owner first did
+            await self.prepare(pg, create=False)
         return {
             patient: AESGCM(unseal(await self._bucket(patient.int % BUCKETS), wrapped, patient.bytes))
             for patient, wrapped in rows

@@ -208,3 +208,9 @@ async def search(request: Request, principal: Principal) -> Response:
         found.append({"fullUrl": f"urn:uuid:{patient}", "resource": resource, "search": {"mode": "match"}})
     bundle: dict[str, object] = {"resourceType": "Bundle", "type": "searchset", "total": len(found)}
     return Response(msgspec.json.encode(bundle | ({"entry": found} if found else {})), media_type=MEDIA_TYPE)
+
+
+@route("/fhir/{elsewhere:path}", FHIR_WRITE)
+async def nothing_here(request: Request, principal: Principal) -> Response:
+    """Every other address, so that this too is said in FHIR's own form."""
+    raise Refusal(404, "not-supported", "nothing is taken at this address")

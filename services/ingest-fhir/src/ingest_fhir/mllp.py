@@ -67,8 +67,11 @@ async def frames(reader: asyncio.StreamReader, limits: Limits) -> AsyncIterator[
             if START not in held:
                 held.clear()
                 scanned = 0
-        frame = bytes(held[held.rfind(START, 0, end) + 1 : end])
+        start = held.rfind(START, 0, end)
+        frame = bytes(held[start + 1 : end])
         del held[: end + 1]
+        if start < 0:
+            continue
         if len(frame) > limits.frame:
             raise TooLong(frame[:HEAD])
         yield frame

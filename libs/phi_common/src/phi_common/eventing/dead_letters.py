@@ -50,10 +50,10 @@ def add(tx: Tx, bad: Iterable[Bad]) -> None:
         tx.later(INSERT, columns(rows, 7))
 
 
-def _headers_text(headers: Iterable[tuple[str, bytes]]) -> str:
+def _headers_text(headers: Iterable[tuple[str, bytes | None]]) -> str:
     import orjson
 
-    return orjson.dumps([(name, base64.b64encode(value).decode()) for name, value in headers]).decode()
+    return orjson.dumps([(name, base64.b64encode(value or b"").decode()) for name, value in headers]).decode()
 
 
 def parked(tx: Tx, topic: str, patients: Sequence[UUID]) -> Ahead:

@@ -55,17 +55,17 @@ def time_of(headers: Mapping[str, bytes]) -> datetime:
 
 async def open_record(record: Any, classes: Mapping[str, type[Event]], keys: TopicKeys) -> Received | Bad | None:
     """Unseal and parse one record; None when its type is not ours. Only an unreachable key service raises."""
-    headers = dict(record.headers)
+    headers = {name: value or b"" for name, value in record.headers}  # Kafka lets a header, and a value, be null
     kind = headers.get("ce_type", b"").decode(errors="replace")
     known = classes.get(kind)
-    if known is None and "ce_type" in headers:
+    if known is None and kind:
         return None
     event_id, patient_id = UUID(int=0), None
     try:
         event_id = UUID(headers["ce_id"].decode())
         patient_id = UUID(record.key.decode())
         key = await keys.opening(record.topic, headers["ck"])
-        body = unseal(key, record.value, f"{event_id}|{kind}|{patient_id}".encode())
+        body = unseal(key, record.value or b"", f"{event_id}|{kind}|{patient_id}".encode())
         event = known.__pydantic_validator__.validate_json(body)  # type: ignore[union-attr]
         if event.patient_id != patient_id:
             return Bad(record, event_id, patient_id, kind, "KeyMismatch")

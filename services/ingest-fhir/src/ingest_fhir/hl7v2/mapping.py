@@ -71,14 +71,23 @@ class Heard:
 
 def understand(data: bytes, interface: Interface) -> Heard:
     """The report in these bytes, or the problem that its sender has to know. Never raises on any bytes."""
-    header, source = Header(), "hl7v2"
+    header, source = None, "hl7v2"
     try:
         message = read(data, interface.charset)
         header = message.header
         source = interface.sources.get(f"{header.application}|{header.facility}", source)
         return Heard(header, source, report=_report(message, data, source, interface))
     except Invalid as invalid:
-        return Heard(header, source, problem=invalid.problem)
+        return Heard(header or _salvaged(data), source, problem=invalid.problem)
+
+
+def _salvaged(data: bytes) -> Header:
+    """What MSH says in bytes that cannot all be read: its sender wants to know which message it was."""
+    line = re.split(rb"[\r\n]", data, maxsplit=1)[0]
+    try:
+        return read(line.decode("ascii", "replace").encode("ascii", "replace")).header
+    except Invalid:
+        return Header()
 
 
 def _report(message: Message, data: bytes, source: str, interface: Interface) -> Report:

@@ -1,6 +1,7 @@
 """From a due delivery to its outcome: guard, permit, one call, record."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,6 +16,7 @@ from phi_common.db import Tx
 from phi_common.eventing.consume import TRANSIENT
 from phi_common.events.consent import Channel
 from phi_common.telemetry import log
+from phi_common.vault import VaultUnavailable
 
 AT_ONCE = 16
 LOST_AFTER = 15.0
@@ -48,6 +50,8 @@ class Egress:
     db: Transactions
     permits: Permits
     sms: SmsProvider
+    keys_answer: Callable[[], Awaitable[bool]]
+    """Whether the key service answers now: cached keys would open messages for a while without it."""
     name: str = "outreach-gate"
     ask_after: float = ASK_AFTER
     lost_after: float = LOST_AFTER
@@ -64,10 +68,12 @@ class Egress:
                 await asyncio.sleep(wait)
 
     async def turn(self) -> float:
-        """One batch; how long to wait before the next."""
+        """One batch; how long to wait before the next. While the key service is away nothing is claimed, so sent."""
         async with self.db.transaction(self.name) as tx:
             await deliveries.lose(tx, self.lost_after)
             claimed = await deliveries.claim(tx, AT_ONCE)
+            if claimed and not await self.keys_answer():
+                raise VaultUnavailable("send", "deliveries")
         through = await asyncio.gather(*(self.deliver(message) for message in claimed))
         await self.resolve()
         if not all(through):

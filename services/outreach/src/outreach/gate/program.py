@@ -60,12 +60,12 @@ async def _start(runtime: Runtime, settings: GateSettings, stack: AsyncExitStack
     sms = SmsProvider(settings.provider_url, trust, account["account"], account["token"])
     stack.push_async_callback(sms.aclose)
     stack.callback(flush_tracing)
-    for work in (runtime.vault.renew(), _watch(runtime), Egress(runtime.db, permits, sms).run()):
+    for work in (runtime.vault.renew(), _watch(runtime), Egress(runtime.db, permits, sms, runtime.vault.healthy).run()):
         stack.push_async_callback(_end, asyncio.create_task(_or_die(work)))
 
 
 async def _watch(runtime: Runtime) -> NoReturn:
-    """Readiness follows the key service; without it nothing can be opened, so nothing is sent."""
+    """Readiness follows the key service; without it nothing is sent."""
     while True:
         if await runtime.vault.healthy():
             runtime.recovered("vault")
