@@ -58,6 +58,7 @@ class PatientKeys:
         self._wrapped: dict[int, bytes] = {}
         self._buckets: dict[int, tuple[AESGCM, float]] = {}
         self._patients: OrderedDict[UUID, tuple[AESGCM, float]] = OrderedDict()
+        self._erased: set[UUID] = set()
 
     async def prepare(self, pg: Any, *, create: bool) -> None:
         """Read the bucket keys of this database, making the missing ones when `create`."""
@@ -76,50 +77,60 @@ class PatientKeys:
         return found[0]
 
     async def load(self, pg: Any, patients: Iterable[UUID], *, create: bool) -> dict[UUID, AESGCM]:
-        """The keys of these patients; those without one are left out.
+        """The keys of these patients; those without one are left out. The caller holds what it got.
 
-        With `create` their subjects must be locked by the caller. The caller holds what it got: the cache may drop or
-        renew an entry at any moment.
+        With `create` the caller has locked their subjects and none is erased, so what is in memory still holds. A
+        reader has no lock: the database says whose key is still there, whatever this process remembers.
         """
         old = time.monotonic() - CACHE_AGE
         known = {patient: self._patients.get(patient) for patient in patients}
         keys = {patient: entry[0] for patient, entry in known.items() if entry and entry[1] >= old}
-        missing = [patient for patient in known if patient not in keys]
-        if not missing:
+        asked = [patient for patient in known if patient not in keys] if create else list(known)
+        if not asked:
             return keys
-        cursor = await pg.execute("SELECT patient_id, wrapped FROM patient_keys WHERE patient_id = ANY(%b)", [missing])
+        cursor = await pg.execute("SELECT patient_id, wrapped FROM patient_keys WHERE patient_id = ANY(%b)", [asked])
         rows = {patient: bytes(wrapped) for patient, wrapped in await cursor.fetchall()}
+        missing = [patient for patient in asked if patient not in rows]
         for patient in missing:
-            if patient not in rows and known[patient] and self._patients.get(patient) is known[patient]:
-                self.forget(patient)
-        if create and (new := [p for p in missing if p not in rows]):
-            rows |= await self._create(pg, new)
-        for patient, wrapped in rows.items():
+            keys.pop(patient, None)
+            self._patients.pop(patient, None)
+        for patient in rows.keys() - keys.keys():
             bucket = await self._bucket(patient.int % BUCKETS)
-            keys[patient] = self._remember(patient, unseal(bucket, wrapped, patient.bytes))
+            keys[patient] = self._remember(patient, unseal(bucket, rows[patient], patient.bytes))
+        if create and missing:
+            keys |= await self._create(pg, missing)
         return keys
 
-    async def _create(self, pg: Any, patients: Sequence[UUID]) -> dict[UUID, bytes]:
-        made = {}
+    async def _create(self, pg: Any, patients: Sequence[UUID]) -> dict[UUID, AESGCM]:
+        """New keys. They are remembered only once they are read back: this transaction may still be rolled back."""
+        keys, wrapped = {}, []
         for patient in patients:
-            bucket = await self._bucket(patient.int % BUCKETS)
-            made[patient] = seal(bucket, os.urandom(32), patient.bytes)
+            plain = os.urandom(32)
+            wrapped.append(seal(await self._bucket(patient.int % BUCKETS), plain, patient.bytes))
+            keys[patient] = AESGCM(plain)
         await pg.execute(
             "INSERT INTO patient_keys (patient_id, wrapped) SELECT * FROM unnest(%b::uuid[], %b::bytea[])",
-            [list(made), list(made.values())],
+            [list(keys), wrapped],
         )
-        return made
+        return keys
 
     def _remember(self, patient: UUID, key: bytes) -> AESGCM:
         made = AESGCM(key)
+        if patient in self._erased:
+            return made
         self._patients[patient] = (made, time.monotonic())
         if len(self._patients) > CACHED_PATIENTS:
             self._patients.popitem(last=False)
         return made
 
     def forget(self, patient: UUID) -> None:
-        """Empty the cache of an erased patient."""
+        """A patient was erased: nothing of them stays in memory, nor comes back with a look that began before."""
+        self._erased.add(patient)
         self._patients.pop(patient, None)
+
+    def forget_all(self) -> None:
+        """Erasures may have been missed: begin anew."""
+        self._patients.clear()
 
     async def unowned(self) -> AESGCM:
         """A key for bytes that belong to no known patient, such as a message that nobody could read."""
