@@ -25,6 +25,8 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 NO_TRACE = ""
+ERASED = "careloop_erased"
+"""PostgreSQL notifies on it, with the patient's id, when an erasure commits."""
 
 LOCK = """
 INSERT INTO subjects (id, version) SELECT id, 1 FROM unnest(%b::uuid[]) AS id
@@ -84,7 +86,8 @@ class Tx:
 
     async def load_keys(self, patients: Iterable[UUID]) -> None:
         """Have the keys of these patients at hand for reading."""
-        self._at_hand |= await self._keys.load(self.pg, patients, create=False)
+        others = [patient for patient in patients if patient not in self._at_hand]
+        self._at_hand |= await self._keys.load(self.pg, others, create=False)
 
     def knows(self, patient_id: UUID) -> bool:
         """Whether there is a key for this loaded patient: one who was never seen, or is erased, has none."""
@@ -131,11 +134,15 @@ class Tx:
         self.audited.append((new_id(), self.now, self.actor, action, patient_id, trace, detail))
 
     async def shred(self, patient_id: UUID) -> None:
-        """Destroy a patient's key in this database: whatever was sealed for them can never be read again."""
+        """Destroy a patient's key in this database: whatever was sealed for them can never be read again.
+
+        Every process of this database hears of it at commit. Services call `erasure.erase`, which clears the rest too.
+        """
         await self.lock([patient_id])
         await self.pg.execute("DELETE FROM patient_keys WHERE patient_id = %s", [patient_id])
-        await self.pg.execute("UPDATE subjects SET erased_at = now() WHERE id = %s", [patient_id])
-        self._keys.forget(patient_id)
+        await self.pg.execute("DELETE FROM dead_letters WHERE patient_id = %s", [patient_id])
+        await self.pg.execute("UPDATE subjects SET erased_at = coalesce(erased_at, now()) WHERE id = %s", [patient_id])
+        await self.pg.execute("SELECT pg_notify(%s, %s)", [ERASED, str(patient_id)])
         self._at_hand.pop(patient_id, None)
         self.erased.add(patient_id)
         self.audit("patient:erase", patient_id)

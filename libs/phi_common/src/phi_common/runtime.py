@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import psycopg
@@ -18,12 +18,13 @@ from phi_common import audit
 from phi_common.auth import Principal
 from phi_common.clock import business_clock
 from phi_common.crypto import BlindIndex
-from phi_common.db import NO_TRACE, Database, Tx
+from phi_common.db import ERASED, NO_TRACE, Database, Tx
 from phi_common.eventing import inbox
 from phi_common.eventing.broker import Consumer, Kafka
-from phi_common.eventing.consume import TRANSIENT, LineStopped, Subscription, Sweep
+from phi_common.eventing.consume import TRANSIENT, LineStopped, Subscription
 from phi_common.eventing.envelope import Bad
 from phi_common.eventing.outbox import Relay
+from phi_common.eventing.sweep import Sweep
 from phi_common.keys import PatientKeys, TopicKeys
 from phi_common.logs import log
 from phi_common.metrics import DEAD_LETTERS, EVENTS_HANDLED
@@ -37,10 +38,21 @@ SWEEP_SECONDS = 0.25
 LOOK_SECONDS = 1.0
 """How often a real clock's watermark moves; a virtual one waits for it, so it is looked at with each sweep."""
 UNSEALED_SECONDS = 5.0
+LISTEN_SECONDS = 5.0
 PRUNE_SECONDS = 3600.0
 INDEX_KEY = -1
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 Work = Callable[[Tx], Awaitable[tuple[int, Any]]]
+
+
+class Memory(Protocol):
+    """What a process remembers of patients, beside the database."""
+
+    def forget(self, patient: UUID) -> None:
+        """This patient was erased."""
+
+    def forget_all(self) -> None:
+        """Erasures may have been missed."""
 
 
 class Runtime:
@@ -75,6 +87,7 @@ class Runtime:
         url = sa.URL.create("postgresql+psycopg", self.role, self._password, host, int(port), self.database)
         self.topic_keys = TopicKeys(self.vault)
         self.keys = PatientKeys(self.key_owner, self.vault)
+        self.memories: list[Memory] = [self.keys]
         self.db = Database(url, shared.ca_file, self.now, self.keys, self.topic_keys)
 
     async def open_keys(self, *, create: bool) -> None:
@@ -222,6 +235,24 @@ class Runtime:
             except TRANSIENT as error:
                 self.stumble("sweep", error)
             await asyncio.sleep(SWEEP_SECONDS)
+
+    async def forget_erased(self) -> None:
+        """Empty this process's memory of whom any process of its database erases, as it commits."""
+        while True:
+            try:
+                async with await self.pg() as pg:
+                    await pg.execute(f"LISTEN {ERASED}")
+                    for memory in self.memories:  # nobody listened until now
+                        memory.forget_all()
+                    self.recovered("erasures")
+                    while True:
+                        async for told in pg.notifies(timeout=LISTEN_SECONDS):
+                            for memory in self.memories:
+                                memory.forget(UUID(told.payload))
+                        await pg.execute("SELECT 1")  # a dead connection says so here
+            except (psycopg.Error, ConnectionError, TimeoutError, OSError) as error:
+                self.stumble("erasures", error)
+                await asyncio.sleep(HEALTH_SECONDS)
 
     async def check_for_ever(self) -> None:
         """Seal the audit trail and look after health, each second."""

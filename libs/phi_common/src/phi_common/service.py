@@ -17,7 +17,8 @@ from phi_common import metrics, problem
 from phi_common.auth import Authenticator, Principal, requires
 from phi_common.eventing import dead_letters
 from phi_common.eventing.accept import Unavailable
-from phi_common.eventing.consume import TRANSIENT, Subscription, Sweep
+from phi_common.eventing.consume import TRANSIENT, Subscription
+from phi_common.eventing.sweep import Sweep
 from phi_common.logs import configure_logging, log
 from phi_common.runtime import Runtime
 from phi_common.settings import CommonSettings, Shared
@@ -77,6 +78,7 @@ async def _start(service: Service, runtime: Runtime, stack: AsyncExitStack) -> N
     beside: list[Coroutine[Any, Any, Any]] = [
         runtime.vault.renew(),
         runtime.check_for_ever(),
+        runtime.forget_erased(),
         runtime.watch_lag(),
     ]
     if runtime.relay:

@@ -4,7 +4,8 @@ from care_gap_engine import storage
 from care_gap_engine.packs import PROTOCOLS
 from phi_common import topics
 from phi_common.decision import DeadLettered, TimePassed
-from phi_common.eventing.consume import Sweep, subscribe
+from phi_common.eventing.consume import subscribe
+from phi_common.eventing.sweep import Sweep
 from phi_common.events.clinical import ConditionRecorded, ObservationReceived
 from phi_common.events.patients import ProfileChanged
 

@@ -32,7 +32,7 @@ class Record:
 
 
 async def add(tx: Tx, bad: Iterable[Bad]) -> None:
-    """Keep these records, in order."""
+    """Keep these records, in order; none of an erased patient."""
     rows = [
         (
             one.event_id if one.event_id.int else new_id(),
@@ -44,6 +44,7 @@ async def add(tx: Tx, bad: Iterable[Bad]) -> None:
             one.record.value or b"",
         )
         for one in bad
+        if one.patient_id not in tx.erased
     ]
     if rows:
         await tx.pg.execute(INSERT, columns(rows, 7))

@@ -59,7 +59,8 @@ async def _start(runtime: Runtime, settings: GateSettings, stack: AsyncExitStack
     sms = SmsProvider(settings.provider_url, trust, account["account"], account["token"])
     stack.push_async_callback(sms.aclose)
     stack.callback(flush_tracing)
-    for work in (runtime.vault.renew(), _watch(runtime), Egress(runtime.db, permits, sms).run()):
+    egress = Egress(runtime.db, permits, sms)
+    for work in (runtime.vault.renew(), _watch(runtime), runtime.forget_erased(), egress.run()):
         stack.push_async_callback(_end, asyncio.create_task(_or_die(work)))
 
 
