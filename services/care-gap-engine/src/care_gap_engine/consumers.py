@@ -28,6 +28,7 @@ profiles = subscribe(
     load=storage.load_charts,
     save=storage.save_charts,
     despite_parking=lambda event: isinstance(event, ProfileChanged) and event.deceased,
+    erase=storage.erase,
 )
 
 sweep = Sweep(facts, storage.due_charts, next_due=storage.next_due)

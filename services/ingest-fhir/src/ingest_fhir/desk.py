@@ -42,5 +42,6 @@ class Desk:
 def desk_of(runtime: Runtime) -> Desk:
     """The desk of this process."""
     if runtime not in _desks:
-        _desks[runtime] = Desk(runtime)
+        _desks[runtime] = desk = Desk(runtime)
+        runtime.memories.append(desk.intake.identities)
     return _desks[runtime]

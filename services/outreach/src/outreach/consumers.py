@@ -21,6 +21,7 @@ profiles = kept(
     topics.PROFILE_PATIENTS,
     decide={ProfileChanged: domain.change_profile},
     despite_parking=lambda event: getattr(event, "deceased", False),
+    erase=storage.erase,
 )
 contacts = kept(topics.PROFILE_CONTACTS, decide={ContactChanged: domain.change_contact})
 preferences = kept(

@@ -8,13 +8,18 @@ from uuid import UUID
 from ingest_fhir.domain import OUR_ID, Identifier, Report
 from phi_common.clock import random_id
 from phi_common.crypto import BlindIndex
+from phi_common.db import Tx
 
+NOBODY = UUID(int=0)
+"""Whom the identifiers of erased people name: they are known, and lead nowhere."""
 CACHED = 200_000
 KNOWN = "SELECT digest, patient_id FROM identifiers WHERE digest = ANY(%b)"
 ADD = """
 INSERT INTO identifiers (digest, patient_id) SELECT * FROM unnest(%b::bytea[], %b::uuid[])
 ON CONFLICT (digest) DO NOTHING
 """
+UNNAME = f"UPDATE identifiers SET patient_id = '{NOBODY}' WHERE patient_id = ANY(%b)"  # noqa: S608
+TAKE_BACK = "DELETE FROM identifiers WHERE patient_id = ANY(%b)"
 
 
 class Identities:
@@ -27,6 +32,15 @@ class Identities:
     def digest(self, identifier: Identifier) -> bytes:
         """The look-up value of an identifier."""
         return self._index.digest("identifier", str(identifier))
+
+    def forget(self, patient: UUID) -> None:
+        """A patient was erased: their identifiers are looked up anew. Rare, so a walk through all will do."""
+        for digest in [digest for digest, known in self._cache.items() if known == patient]:
+            del self._cache[digest]
+
+    def forget_all(self) -> None:
+        """Erasures may have been missed: look everything up anew."""
+        self._cache.clear()
 
     async def known(self, pg: Any, digests: Iterable[bytes]) -> dict[bytes, UUID]:
         """The people that these identifiers name; unknown ones are absent."""
@@ -75,7 +89,17 @@ class Identities:
                 own = self.digest(Identifier(OUR_ID, str(patient)))
                 known[own] = new[own] = patient
             for identifier, digest in zip(report.identifiers, digests, strict=True):
-                if digest not in known and identifier.system != OUR_ID:
+                if digest not in known and identifier.system != OUR_ID and patient != NOBODY:
                     known[digest] = new[digest] = patient
             people.append(patient)
         return people, new
+
+
+async def unname(tx: Tx, patients: Sequence[UUID]) -> None:
+    """The identifiers of erased people name nobody from now on, so that what a feed still says is refused."""
+    await tx.pg.execute(UNNAME, [list(patients)])
+
+
+async def take_back(tx: Tx, patients: Iterable[UUID]) -> None:
+    """Remove what a report added for people of whom it then turned out that they were erased."""
+    await tx.pg.execute(TAKE_BACK, [list(patients)])
