@@ -54,6 +54,7 @@ path "auth/approle/role/+/role-id" { capabilities = ["read"] }
 path "auth/approle/role/subscriber-*" { capabilities = ["create", "update", "read", "delete"] }
 path "sys/policies/acl/subscriber-*" { capabilities = ["create", "update", "read", "delete"] }
 path "kv/data/kafka/subscriber-*" { capabilities = ["create", "update"] }
+path "kv/metadata/kafka/subscriber-*" { capabilities = ["delete"] }
 """
 
 
