@@ -1,5 +1,6 @@
 """After an erasure: raw messages, names and answers are gone, and what a feed goes on saying is refused."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -115,8 +116,14 @@ async def test_a_condition_does_not_find_the_erased(http: Any, runtime: Runtime)
     await erase(runtime, patient)
     desk_of(runtime).intake.identities.forget_all()
     assert (await report(http, MRN, unless=MRN)).status_code == 410
-    fresh = await created(http, NEW, unless=MRN)
-    assert fresh not in (patient, UUID(int=0))
+    living = await created(http, NEW)
+    assert await created(http, NEW, MRN, unless=MRN) == living
+
+
+async def test_others_of_the_same_batch_are_taken(http: Any, runtime: Runtime) -> None:
+    await erase(runtime, await created(http, MRN))
+    answers = await asyncio.gather(*(report(http, name) for name in (MRN, NEW, MRN, SSN)))
+    assert [answer.status_code for answer in answers] == [410, 201, 410, 201]
 
 
 async def test_every_process_forgets_names_as_it_forgets_keys(runtime: Runtime) -> None:
