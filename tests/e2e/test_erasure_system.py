@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from careloop import synthetic
@@ -11,6 +12,7 @@ from careloop.story import START
 from careloop.synthetic import ONE
 from careloop.system import System
 from phi_common.clock import new_id
+from phi_common.db import ERASED
 
 pytestmark = pytest.mark.system
 
@@ -26,6 +28,17 @@ READS = {
 def system() -> Iterator[System]:
     with System.start(START, kind="e2e") as started:
         yield started
+
+
+def listening(system: System) -> set[str]:
+    """The database roles of processes that wait to hear of erasures."""
+    server = system.servers.postgres
+    with psycopg.connect(
+        host="127.0.0.1", port=server.port, dbname="postgres", user="postgres", sslmode="verify-full",
+        password=system.servers.passwords.postgres_admin, sslrootcert=str(system.ca_file),
+    ) as pg:  # fmt: skip
+        query = "SELECT usename FROM pg_stat_activity WHERE query = %s"
+        return {role for (role,) in pg.execute(query, [f"LISTEN {ERASED}"]).fetchall()}
 
 
 def send(system: System, body: bytes) -> int:
@@ -58,6 +71,7 @@ def shown(system: System, patient: UUID | str) -> dict[str, int]:
 
 
 def test_an_erased_patient_is_unknown_everywhere_and_stays_so(system: System) -> None:
+    assert listening(system) == {program.role for program in system.running}, "the gate too"
     overdue = (START - timedelta(days=400)).date()
     everything = (
         synthetic.fhir_patient(ONE), synthetic.fhir_diabetes(ONE), synthetic.fhir_hba1c(ONE, overdue, 7.1),

@@ -249,7 +249,7 @@ class Runtime:
                         async for told in pg.notifies(timeout=LISTEN_SECONDS):
                             for memory in self.memories:
                                 memory.forget(UUID(told.payload))
-                        await pg.execute("SELECT 1")  # a dead connection says so here
+                        await pg.execute(f"LISTEN {ERASED}")  # a dead connection says so here
             except (psycopg.Error, ConnectionError, TimeoutError, OSError) as error:
                 self.stumble("erasures", error)
                 await asyncio.sleep(HEALTH_SECONDS)
