@@ -56,8 +56,9 @@ def test_every_granted_permission_is_asked_for_somewhere():
 
 
 def test_patients_and_programs_cannot_do_what_staff_can():
-    staff_only = {"fhir:search", "fhir:write", "outreach:read", "permits:grant"}
+    staff_only = {"fhir:search", "fhir:write", "outreach:read", "patients:erase", "permits:grant"}
     assert not (ROLES["patient"] | ROLES["proxy"]) & staff_only
     assert ROLES["service"] == {"permits:grant"}
     assert ROLES["admin"] == {"dead-letters:read", "dead-letters:redrive"}
     assert [role for role, has in ROLES.items() if "permits:grant" in has] == ["service"]
+    assert [role for role, has in ROLES.items() if "patients:erase" in has] == ["privacy-officer"]

@@ -6,6 +6,7 @@ import importlib
 import pytest
 from house import ROOT, SERVICES, events, is_committed, sources_of
 
+from phi_common.events.patients import PatientErased
 from phi_common.topics import TOPICS
 
 PAGE = ROOT / "docs" / "events.md"
@@ -53,9 +54,15 @@ def test_a_service_subscribes_to_what_the_table_lets_it_read(service):
     allowed = {topic.name for topic in TOPICS.values() if service.name in topic.readers}
     assert {found.topic for found in subscriptions(service)} == allowed
     for found in subscriptions(service):
-        taken = [kind for kind in found.decide if hasattr(kind, "type")]
-        assert taken, f"{service.name} reads {found.topic} and decides nothing"
-        assert {kind.topic for kind in taken} == {found.topic}
+        assert found.classes, f"{service.name} reads {found.topic} and takes nothing from it"
+        assert {kind.topic for kind in found.classes.values()} == {found.topic}
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
+def test_every_service_with_keys_of_patients_follows_their_erasure(service):
+    """All have `patient_keys`; the writer of the event erases where it is asked to."""
+    if TOPICS[PatientErased.topic].writer != service.name:
+        assert [found.topic for found in subscriptions(service) if found.erase] == [PatientErased.topic]
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)

@@ -185,7 +185,12 @@ def letters(system: System, name: str, patients: list[UUID]) -> list[tuple[str, 
 def redrive(system: System, name: str) -> int:
     """How many letters were applied."""
     with system.client(name, "admin") as http:
-        return sum(http.post("/dead-letters/redrive", headers={"Idempotency-Key": str(uuid4())}).raise_for_status().json().values())
+        return sum(
+            http.post("/dead-letters/redrive", headers={"Idempotency-Key": str(uuid4())})
+            .raise_for_status()
+            .json()
+            .values()
+        )
 
 
 def spoil(intruder: Intruder, patient: UUID) -> list[Forged]:

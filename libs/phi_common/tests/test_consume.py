@@ -222,27 +222,6 @@ async def rolled_back(runtime: Any, patient: UUID) -> None:
             raise ZeroDivisionError
 
 
-async def test_a_key_that_was_not_committed_is_never_used_again(runtime):
-    patient = uuid4()
-    await rolled_back(runtime, patient)
-    async with runtime.transaction("writer") as tx:
-        await tx.lock([patient])
-        sealed = tx.seal(patient, "x", b"plain")
-    async with runtime.transaction("reader") as tx:
-        await tx.load_keys([patient])
-        assert tx.open(patient, "x", sealed) == b"plain"
-
-
-async def test_a_key_deleted_by_another_process_is_gone_at_once(runtime, pg):
-    patient = uuid4()
-    async with runtime.transaction("writer") as tx:
-        await tx.lock([patient])
-    pg.execute("DELETE FROM patient_keys")
-    async with runtime.transaction("reader") as tx:
-        await tx.load_keys([patient])
-        assert not tx.knows(patient)
-
-
 async def test_an_error_that_was_swallowed_is_no_commit(runtime, pg):
     async def swallow() -> None:
         async with runtime.transaction("writer") as tx:

@@ -1,14 +1,16 @@
 """The subscriptions called as functions with lists of records, and the sweep, on a real database."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 from care_gap_engine import storage
 from care_gap_engine.consumers import facts, profiles, sweep
 from care_gap_engine.domain.chart import Chart
+from phi_common.db import Tx
 from phi_common.events.care_gap import ClosedBy, GapClosed, GapDueSoon, GapOpened, GapState
 from phi_common.events.clinical import ConditionRecorded, ObservationReceived
-from phi_common.events.patients import ProfileChanged
+from phi_common.events.patients import PatientErased, ProfileChanged
 from phi_common.runtime import Runtime
 from phi_common.testing import Clock, emitted, record
 
@@ -103,12 +105,44 @@ async def test_an_unreadable_fact_leaves_the_state_unknown_until_redriven(runtim
 
 
 async def test_an_erased_patient_is_never_swept(runtime: Runtime, clock: Clock) -> None:
+    later, overdue, other = uuid4(), uuid4(), uuid4()
+    for one, on in ((later, "2026-03-01"), (overdue, "2025-01-26"), (other, "2026-03-01")):
+        await facts.handle(runtime, [record(diabetes(one)), record(result(one, on))])
+    told = len(await emitted(runtime))
+    await profiles.handle(runtime, [record(PatientErased(patient_id=one)) for one in (later, overdue)])
+    for table, left in (("charts", [(other,)]), ("gaps", []), ("patient_keys", [(other,)])):
+        assert await rows(runtime, f"SELECT patient_id FROM {table}") == left
+    clock.advance(days=400)
+    assert await sweep.run(runtime, clock.now()) == 1
+    assert {one.patient_id for one in (await emitted(runtime))[told:]} == {other}
+
+
+async def test_an_erasure_between_look_and_lock_of_a_sweep_is_no_accident(runtime: Runtime, clock: Clock) -> None:
     patient = uuid4()
     await facts.handle(runtime, [record(diabetes(patient)), record(result(patient, "2026-03-01"))])
-    async with runtime.transaction("test") as tx:
-        await tx.shred(patient)
+
+    async def due(tx: Tx, upto: datetime, limit: int) -> list[UUID]:
+        found = await storage.due_charts(tx, upto, limit)
+        await profiles.handle(runtime, [record(PatientErased(patient_id=patient))])
+        return found
+
     clock.advance(days=400)
-    assert await sweep.run(runtime, clock.now()) == 0
+    assert await replace(sweep, due=due).run(runtime, clock.now()) == 0
+    assert await emitted(runtime, GapOpened) == []
+
+
+async def test_an_erasure_is_final_whatever_comes_with_it_or_after(runtime: Runtime) -> None:
+    patient = uuid4()
+    born = ProfileChanged(patient_id=patient, zone="America/Chicago")
+    await profiles.handle(runtime, [record(born, body=b"{}"), record(born)])
+    erased = record(PatientErased(patient_id=patient))
+    await profiles.handle(runtime, [record(born), erased, record(born)])
+    await profiles.handle(runtime, [erased, record(born), record(PatientErased(patient_id=patient))])
+    await facts.handle(runtime, [record(diabetes(patient)), record(result(patient, "2025-01-26"))])
+    for table in ("charts", "facts", "gaps", "patient_keys", "dead_letters", "outbox"):
+        assert await rows(runtime, f"SELECT 1 FROM {table}") == [], table
+    audited = await rows(runtime, "SELECT count(*) FROM audit WHERE action = 'apply:PatientErased.v1'")
+    assert audited == [(2,)]
 
 
 async def test_nothing_clinical_is_stored_in_clear(runtime: Runtime) -> None:

@@ -211,6 +211,15 @@ def add(name: str, topics: list[str]) -> None:
     print(json_format.dumps(subscribers.add(_current().record(), name, topics), indent=1))
 
 
+@subscriber.command()
+def remove(name: str) -> None:
+    """Take back all that `add` gave: the Kafka principal with its rights, the OpenBao role with its policy."""
+    from careloop import subscribers
+
+    subscribers.remove(_current().record(), name)
+    console.print(f"removed {name}")
+
+
 @app.command(context_settings=EXTRA)
 def test(context: typer.Context) -> None:
     """Check the code and run pytest (its arguments may follow) on servers of its own."""

@@ -55,6 +55,7 @@ path "auth/approle/role/subscriber-*" { capabilities = ["create", "update", "rea
 path "sys/policies/acl/subscriber-*" { capabilities = ["create", "update", "read", "delete"] }
 path "kv/data/kafka/subscriber-*" { capabilities = ["create", "update"] }
 path "sys/seal" { capabilities = ["update", "sudo"] }
+path "kv/metadata/kafka/subscriber-*" { capabilities = ["delete"] }
 """
 
 

@@ -1,4 +1,4 @@
-"""Topics and ACLs, made by a process of its own: `python -m careloop.topics`, told what on standard input.
+"""Topics, users and ACLs, made and removed by a process of its own: `python -m careloop.topics`, told what on stdin.
 
 librdkafka's admin client can wait for ever when it is taken down after its broker: it must not live in the launcher.
 """
@@ -10,8 +10,10 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -21,6 +23,7 @@ from confluent_kafka.admin import (
     ScramCredentialInfo,
     ScramMechanism,
     UserScramCredentialAlteration,
+    UserScramCredentialDeletion,
     UserScramCredentialUpsertion,
 )
 
@@ -53,7 +56,16 @@ def apply(
     client: Mapping[str, str], topics: Iterable[str], allowed: Iterable[Acl], users: Mapping[str, str] | None = None
 ) -> None:
     """Make what is missing, users with their passwords too; raises CalledProcessError when the broker refuses."""
-    order = {"client": dict(client), "topics": list(topics), "acls": list(allowed), "users": dict(users or {})}
+    _order(client, topics=list(topics), acls=list(allowed), users=dict(users or {}))
+
+
+def remove(client: Mapping[str, str], principal: str) -> None:
+    """Take all ACLs and the password from a principal; the same again is harmless."""
+    _order(client, removed=principal)
+
+
+def _order(client: Mapping[str, str], **what: Any) -> None:
+    order = {"client": dict(client), "topics": [], "acls": [], "users": {}, "removed": "", **what}
     command = [sys.executable, "-m", "careloop.topics"]
     subprocess.run(command, input=json.dumps(order), text=True, timeout=60, check=True)
 
@@ -85,6 +97,30 @@ def _carry_out(order: dict[str, Any]) -> None:
     ]
     for answer in answers:
         answer.result(30)
+    if order["removed"]:
+        _remove(admin, order["removed"])
+
+
+def _remove(admin: AdminClient, principal: str) -> None:
+    """ACLs first: they end what a connection that is open may do, which a password does not."""
+    theirs = AclBindingFilter(
+        ResourceType.ANY,
+        None,  # type: ignore[arg-type]
+        ResourcePatternType.ANY,
+        f"User:{principal}",
+        None,  # type: ignore[arg-type]
+        AclOperation.ANY,
+        AclPermissionType.ANY,
+    )
+    for answer in admin.delete_acls([theirs]).values():
+        answer.result(30)
+    deletion = UserScramCredentialDeletion(principal, ScramMechanism.SCRAM_SHA_512)
+    for answer in admin.alter_user_scram_credentials([deletion]).values():
+        try:
+            answer.result(30)
+        except KafkaException as refused:
+            if refused.args[0].code() != KafkaError.RESOURCE_NOT_FOUND:
+                raise
 
 
 if __name__ == "__main__":

@@ -37,8 +37,11 @@ RETURNING id, version, erased_at IS NOT NULL
 """
 KEYS = "SELECT patient_id, wrapped FROM patient_keys WHERE patient_id = ANY(%b)"
 ADD_KEYS = "INSERT INTO patient_keys (patient_id, wrapped) SELECT * FROM unnest(%b::uuid[], %b::bytea[])"
-SHRED = "DELETE FROM patient_keys WHERE patient_id = %b"
-MARK_ERASED = "UPDATE subjects SET erased_at = now() WHERE id = %b"
+SHRED = (
+    "DELETE FROM patient_keys WHERE patient_id = %b",
+    "DELETE FROM dead_letters WHERE patient_id = %b",
+    "UPDATE subjects SET erased_at = coalesce(erased_at, now()) WHERE id = %b",
+)
 OUTBOX = """
 INSERT INTO outbox (topic, partition, key, event_id, type, at, sequence, traceparent, ck, body)
 SELECT topic, partition, key, event_id, type, %b, sequence, traceparent, ck, body
@@ -228,10 +231,13 @@ class Tx:
         return unseal(await self._keys.unowned(), sealed, column.encode())
 
     async def shred(self, patient_id: UUID) -> None:
-        """Destroy a patient's key in this database: whatever was sealed for them can never be read again."""
+        """Destroy a patient's key in this database: whatever was sealed for them can never be read again.
+
+        Services call `erasure.erase`, which clears the rest too.
+        """
         await self.lock([patient_id])
-        self.later(SHRED, [patient_id])
-        self.later(MARK_ERASED, [patient_id])
+        for statement in SHRED:
+            self.later(statement, [patient_id])
         self._at_hand.pop(patient_id, None)
         self.erased.add(patient_id)
         self.audit("patient:erase", patient_id)

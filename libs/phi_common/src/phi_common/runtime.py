@@ -21,9 +21,10 @@ from phi_common.crypto import BlindIndex
 from phi_common.db import NO_TRACE, Database, Tx
 from phi_common.eventing import inbox
 from phi_common.eventing.broker import Consumer, Kafka
-from phi_common.eventing.consume import TRANSIENT, LineStopped, Subscription, Sweep
+from phi_common.eventing.consume import TRANSIENT, LineStopped, Subscription
 from phi_common.eventing.envelope import Bad
 from phi_common.eventing.outbox import Relay
+from phi_common.eventing.sweep import Sweep
 from phi_common.keys import PatientKeys, TopicKeys
 from phi_common.logs import log
 from phi_common.metrics import DEAD_LETTERS, EVENTS_HANDLED

@@ -19,7 +19,8 @@ from phi_common.auth import Authenticator, Principal, requires
 from phi_common.db import Tx
 from phi_common.eventing import dead_letters
 from phi_common.eventing.accept import Unavailable
-from phi_common.eventing.consume import TRANSIENT, Subscription, Sweep
+from phi_common.eventing.consume import TRANSIENT, Subscription
+from phi_common.eventing.sweep import Sweep
 from phi_common.front import Front, plain_routes
 from phi_common.logs import configure_logging, log
 from phi_common.runtime import Runtime

@@ -32,7 +32,7 @@ TOPICS = {
     topic.name: topic
     for topic in (
         Topic(EHR_PATIENTS, "ingest-fhir", ("patient-profile",)),
-        Topic(PROFILE_PATIENTS, "patient-profile", ("care-gap-engine", "consent", "outreach")),
+        Topic(PROFILE_PATIENTS, "patient-profile", ("care-gap-engine", "consent", "ingest-fhir", "outreach")),
         Topic(PROFILE_CONTACTS, "patient-profile", ("consent", "outreach")),
         Topic(CLINICAL_FACTS, "ingest-fhir", ("care-gap-engine",)),
         Topic(CONSENT_PREFERENCES, "consent", ("outreach",)),

@@ -69,6 +69,8 @@ WHERE due_at <= %b AND erased_at IS NULL ORDER BY due_at LIMIT %b
 """
 NEXT_DUE = "SELECT min(due_at) FROM charts JOIN subjects ON id = patient_id WHERE erased_at IS NULL"
 
+ERASE = ("DELETE FROM charts WHERE patient_id = ANY(%b)", "DELETE FROM gaps WHERE patient_id = ANY(%b)")
+
 Body = tuple[Profile, tuple[Fact, ...], tuple[Gap, ...]]
 BLANK: Body = (Profile(), (), ())
 
@@ -131,3 +133,9 @@ async def next_due(tx: Tx) -> datetime | None:
     """The next instant at which any state changes by time alone."""
     ((instant,),) = await tx.rows(NEXT_DUE)
     return instant if isinstance(instant, datetime) else None
+
+
+async def erase(tx: Tx, patients: Sequence[UUID]) -> None:
+    """Remove what is clear about erased patients: due instants and gaps. The history stays, and nobody can read it."""
+    for statement in ERASE:
+        await tx.pg.execute(statement, [list(patients)])

@@ -1,6 +1,7 @@
 """What consent hears from the golden record, and the path of its own commands."""
 
 from consent.domain.preferences import Allow, Block, allow, block, contact_changed, profile_changed
+from consent.storage.erasure import erase
 from consent.storage.preferences import load, save
 from phi_common import topics
 from phi_common.eventing.consume import subscribe
@@ -18,5 +19,6 @@ preferences = subscribe(
     load=load,
     save=save,
     despite_parking=_is_death,
+    erase=erase,
 )
 contacts = subscribe(topics.PROFILE_CONTACTS, decide={ContactChanged: contact_changed}, load=load, save=save)

@@ -4,6 +4,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from ingest_fhir import consumers
 from ingest_fhir.api import router
 from ingest_fhir.desk import desk_of
 from ingest_fhir.hl7v2 import Interface
@@ -39,4 +40,4 @@ async def mllp(runtime: Runtime) -> AsyncIterator[None]:
         yield
 
 
-SERVICE = Service("ingest-fhir", router=router, lifespans=(mllp,))
+SERVICE = Service("ingest-fhir", subscriptions=(consumers.erasures,), router=router, lifespans=(mllp,))

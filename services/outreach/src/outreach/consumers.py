@@ -5,7 +5,8 @@ from functools import partial
 from outreach import domain, storage
 from phi_common import topics
 from phi_common.decision import TimePassed
-from phi_common.eventing.consume import Sweep, subscribe
+from phi_common.eventing.consume import subscribe
+from phi_common.eventing.sweep import Sweep
 from phi_common.events.care_gap import GapClosed, GapOpened
 from phi_common.events.consent import PreferenceChanged
 from phi_common.events.patients import ContactChanged, ProfileChanged
@@ -20,6 +21,7 @@ profiles = kept(
     topics.PROFILE_PATIENTS,
     decide={ProfileChanged: domain.change_profile},
     despite_parking=lambda event: getattr(event, "deceased", False),
+    erase=storage.erase,
 )
 contacts = kept(topics.PROFILE_CONTACTS, decide={ContactChanged: domain.change_contact})
 preferences = kept(

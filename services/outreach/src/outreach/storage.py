@@ -85,6 +85,7 @@ reviews = sa.Table(
     sa.Index("ix_reviews_open", "opened_at", postgresql_where=sa.text("closed_at IS NULL")),
 )
 
+PERSONAL = (conversations, deliveries, portal_messages, reviews)
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Conversation).decode
 
@@ -237,3 +238,9 @@ async def next_due(tx: Tx) -> datetime | None:
     """When time alone will ask for something next."""
     row = await (await tx.pg.execute("SELECT min(due_at) FROM conversations WHERE due_at IS NOT NULL")).fetchone()
     return row[0] if row else None
+
+
+async def erase(tx: Tx, patients: Sequence[UUID]) -> None:
+    """Remove conversations, messages and reviews of erased patients; what the gate has in hand it finds gone."""
+    for table in PERSONAL:
+        await (await tx.core()).execute(sa.delete(table).where(table.c.patient_id.in_(patients)))

@@ -29,6 +29,9 @@ INSERT INTO profiles (patient_id, sealed) SELECT * FROM unnest(%b::uuid[], %b::b
 ON CONFLICT (patient_id) DO UPDATE SET sealed = excluded.sealed
 """
 
+KNOWN = "SELECT 1 FROM subjects WHERE id = %b"
+ERASE = "DELETE FROM profiles WHERE patient_id = ANY(%b)"
+
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Golden).decode
 
@@ -45,3 +48,13 @@ async def save_profiles(tx: Tx, changed: dict[UUID, Golden]) -> None:
     """Store records."""
     rows = [(patient, tx.seal(patient, PROFILE, encode(record))) for patient, record in changed.items()]
     tx.later(SAVE, columns(rows, 2))
+
+
+async def is_known(tx: Tx, patient: UUID) -> bool:
+    """Whether anything was ever heard of this patient, readable or not, erased since or not."""
+    return bool(await tx.rows(KNOWN, [patient]))
+
+
+async def erase(tx: Tx, patients: Sequence[UUID]) -> None:
+    """Remove the records of erased patients."""
+    tx.later(ERASE, [list(patients)])

@@ -11,10 +11,12 @@ import psycopg
 import sqlalchemy.exc
 
 from phi_common.db import Erased, Tx
-from phi_common.decision import Command, DeadLettered, Decision, TimePassed
-from phi_common.eventing import dead_letters, inbox
+from phi_common.decision import Command, DeadLettered, Decision
+from phi_common.eventing import dead_letters, erasure, inbox
 from phi_common.eventing.envelope import Bad, Received, open_record
+from phi_common.eventing.erasure import Erase
 from phi_common.events import Event
+from phi_common.events.patients import PatientErased
 from phi_common.keys import TopicKeys
 from phi_common.logs import log
 from phi_common.metrics import BATCH_SECONDS
@@ -80,12 +82,15 @@ class Subscription:
     ordered: bool = True
     despite_parking: Callable[[Event], bool] = lambda event: False
     """Events that must take effect even behind a dead letter: an opt-out, a death."""
+    erase: Erase | None = None
+    """With it `PatientErased` is followed: the wrapper destroys the key, this clears the service's own rows."""
     run_of_bad: list[int] = field(default_factory=lambda: [0], compare=False)
 
     @property
     def classes(self) -> dict[str, type[Event]]:
         """Event classes by type name."""
-        return {kind.type: kind for kind in self.decide if issubclass(kind, Event)}
+        erased = (PatientErased,) if self.erase else ()
+        return {kind.type: kind for kind in (*self.decide, *erased) if issubclass(kind, Event)}
 
     async def handle(self, runtime: "Runtime", records: Sequence[Any]) -> None:
         """Handle records of this topic for good: applied, or kept as dead letters. Raises only `LineStopped`."""
@@ -132,9 +137,10 @@ class Subscription:
         await tx.arrive()
         fresh = {event_id for (event_id,) in await claimed.rows()}
         held = {patient for (patient,) in await parked.rows()} if parked else set()
+        batch = [one for one in batch if one.event_id in fresh or not one.event_id.int]
+        await erasure.follow(tx, [one for one in batch if isinstance(one, Received)], self.erase)
         for one in batch:
-            if one.event_id in fresh or not one.event_id.int:
-                self._one(tx, done, one, held)
+            self._one(tx, done, one, held)
         for letter in done.bad:
             self._spoil(done, letter, tx.now)
         dead_letters.add(tx, done.bad)
@@ -243,29 +249,23 @@ def subscribe(
     save: Save,
     ordered: bool = True,
     despite_parking: Callable[[Event], bool] = lambda event: False,
+    erase: Erase | None = None,
 ) -> Subscription:
     """All that a service author writes for one topic."""
-    return Subscription(topic, decide, load, save, ordered, despite_parking)
+    return Subscription(topic, decide, load, save, ordered, despite_parking, erase)
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """Subjects whose due instant has come: `due(tx, upto, limit)` names them, `TimePassed` decides."""
+async def _no_states(tx: Tx, patients: Sequence[UUID]) -> dict[UUID, Any]:
+    return dict.fromkeys(patients)
 
-    subscription: Subscription
-    due: Callable[[Tx, datetime, int], Awaitable[Sequence[UUID]]]
-    command: type[Command] = TimePassed
-    next_due: Callable[[Tx], Awaitable[datetime | None]] | None = None
-    """The earliest instant at which anything is due, for the virtual clock."""
 
-    async def run(self, runtime: "Runtime", upto: datetime) -> int:
-        """One batch as of `upto`; how many subjects it took."""
-        async with runtime.db.transaction(runtime.name) as tx:
-            tx.now = upto
-            subjects = await self.due(tx, upto, BATCH)
-            if subjects:
-                await self.subscription.within(tx, [self.command(subject) for subject in subjects])
-        return len(subjects)
+async def _no_news(tx: Tx, changed: dict[UUID, Any]) -> None:
+    raise RuntimeError("nothing decides here")
+
+
+def follow_erasures(erase: Erase) -> Subscription:
+    """For a service that hears nothing else of the topic that erasures come on."""
+    return Subscription(PatientErased.topic, {}, _no_states, _no_news, erase=erase)
 
 
 async def _open(records: Sequence[Any], classes: Mapping[str, type[Event]], keys: TopicKeys) -> list[Received | Bad]:

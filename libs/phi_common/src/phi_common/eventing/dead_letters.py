@@ -33,7 +33,7 @@ class Record:
 
 
 def add(tx: Tx, bad: Iterable[Bad]) -> None:
-    """Keep these records, in order."""
+    """Keep these records, in order; none of an erased patient."""
     rows = [
         (
             one.event_id if one.event_id.int else new_id(),
@@ -45,6 +45,7 @@ def add(tx: Tx, bad: Iterable[Bad]) -> None:
             one.record.value or b"",
         )
         for one in bad
+        if one.patient_id not in tx.erased
     ]
     if rows:
         tx.later(INSERT, columns(rows, 7))

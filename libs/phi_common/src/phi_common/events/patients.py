@@ -28,6 +28,15 @@ class Use(Enum):
     OTHER = "other"
 
 
+class Basis(Enum):
+    """On what ground a patient was erased. Codes only, and none that tells of a condition or a treatment."""
+
+    REQUEST = "request"
+    RETENTION_ENDED = "retention-ended"
+    WRONG_PERSON = "wrong-person"
+    OTHER = "other"
+
+
 class Phone(BaseModel):
     """One number, as the source wrote it in `PatientReported`, in E.164 form in `ContactChanged`."""
 
@@ -71,6 +80,15 @@ class ProfileChanged(Event):
     facility: Annotated[str | None, Class.QUASI] = None
     zone: Annotated[str, Class.QUASI] = "UTC"
     """IANA zone of the facility."""
+
+
+class PatientErased(Event):
+    """Forget this patient: keys, clear rows and whatever was derived. It may come again, and nothing undoes it."""
+
+    topic: ClassVar = topics.PROFILE_PATIENTS
+    type: ClassVar = "PatientErased.v1"
+
+    basis: Annotated[Basis, Class.PLAIN, open_enum(Basis)] = Basis.OTHER
 
 
 class ContactChanged(Event):

@@ -48,8 +48,14 @@ WHERE o.effective_at IS NULL AND NOT EXISTS (
     WHERE p.expires_at > statement_timestamp() - %s * interval '1 ms'
       AND (p.closed_at IS NULL OR p.outcome = 'unknown')
       AND p.channel = o.channel AND (p.patient_ids && o.patient_ids OR p.digest = o.digest))
-RETURNING o.id, o.patient_ids
+RETURNING o.id, o.channel, o.patient_ids
 """
+ERASED = "SELECT id FROM subjects WHERE id = ANY(%b) AND erased_at IS NOT NULL"
+UNLINK = (
+    "UPDATE permits SET digest = NULL WHERE digest IS NOT NULL AND channel = %s AND patient_ids && %b::uuid[]",
+    "UPDATE optouts SET digest = NULL WHERE digest IS NOT NULL AND channel = %s AND patient_ids && %b::uuid[] "
+    "AND effective_at IS NOT NULL",
+)
 
 
 @dataclass(frozen=True)
@@ -133,10 +139,19 @@ async def settle(tx: Tx) -> int:
     One statement, so that one snapshot sees both the committed opt-out and all permits granted before it.
     """
     settled = await (await tx.pg.execute(SETTLE, [MARGIN_MS])).fetchall()
-    for optout_id, patients in settled:
+    for optout_id, _, patients in settled:
         for patient in patients or [None]:
             tx.audit("optout:effective", patient, str(optout_id))
+    for _, channel, patients in settled:
+        await _unlink(tx, channel, patients)
     return len(settled)
+
+
+async def _unlink(tx: Tx, channel: str, patients: Sequence[UUID]) -> None:
+    """No address leads to an erased person from what was permitted or forbidden before."""
+    erased = [patient for (patient,) in await (await tx.pg.execute(ERASED, [list(patients)])).fetchall()]
+    for statement in UNLINK if erased else ():
+        await tx.pg.execute(statement, [channel, erased])
 
 
 async def is_effective(tx: Tx, optout_id: UUID) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from ingest_fhir.domain import Answer, Filed, Identifier, KeyReused, Origin, Rejected, Report, Submission
-from ingest_fhir.storage.identity import Identities
+from ingest_fhir.storage.identity import NOBODY, Identities, take_back
 from phi_common.clock import new_id
 from phi_common.crypto import BlindIndex
 from phi_common.db import Erased, Tx, columns
@@ -96,6 +96,7 @@ class _Batch:
         self._there = dict(answers)
         self._raw: list[tuple[Any, ...]] = []
         self._outcomes: dict[int, Outcome] = {}
+        self._gone = {NOBODY}
         self.given: Known = {}
 
     def outcome(self, item: Submission) -> Outcome:
@@ -108,11 +109,15 @@ class _Batch:
         if not reports:
             return
         people, before = await self._intake.identities.resolve(self._tx, reports)
-        await self._tx.lock(people)
+        meant = (before.get(self._intake.identities.digest(report.unless)) for report in reports if report.unless)
+        await self._tx.lock({person for person in (*people, *meant) if person} - {NOBODY})
+        if self._tx.erased:
+            take_back(self._tx, self._tx.erased)
+        self._gone |= self._tx.erased
         owners = iter(people)
         for submission in submissions:
             theirs = [next(owners) for _ in submission.reports]
-            if self._tx.erased.intersection(theirs):
+            if self._gone.intersection(theirs):
                 self._outcomes[id(submission)] = Erased()
                 continue
             filed = [
@@ -155,7 +160,8 @@ class _Batch:
         if exists in self._there:
             found, _, patient = self._there[exists][1].body.decode().partition("|")
             return Filed(report.kind, UUID(found), UUID(patient), existed=True)
-        if report.kind == "Patient" and (known := before.get(self._intake.identities.digest(report.unless))):
+        known = before.get(self._intake.identities.digest(report.unless), NOBODY)
+        if report.kind == "Patient" and known not in self._gone:
             return Filed(report.kind, known, known, existed=True)
         return None
 
@@ -208,6 +214,8 @@ def _unpacked(status: int, stored: bytes) -> Answer:
 
 
 async def patient_with(tx: Tx, intake: Intake, identifier: Identifier) -> UUID | None:
-    """The person whom an identifier names."""
+    """The person whom an identifier names, unless they were erased, perhaps only a moment ago."""
     digest = intake.identities.digest(identifier)
-    return (await intake.identities.known(tx, [digest])).get(digest)
+    patient = (await intake.identities.known(tx, [digest])).get(digest, NOBODY)
+    await tx.load_keys([patient])
+    return patient if tx.knows(patient) else None

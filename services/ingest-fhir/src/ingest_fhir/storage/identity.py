@@ -1,7 +1,7 @@
 """Which person an identifier names. Only blind digests of identifiers are stored."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from uuid import UUID
 
 from ingest_fhir.domain import OUR_ID, Identifier, Report
@@ -9,12 +9,16 @@ from phi_common.clock import random_id
 from phi_common.crypto import BlindIndex
 from phi_common.db import Tx
 
+NOBODY = UUID(int=0)
+"""Whom the identifiers of erased people name: they are known, and lead nowhere."""
 CACHED = 200_000
 KNOWN = "SELECT digest, patient_id FROM identifiers WHERE digest = ANY(%b)"
 ADD = """
 INSERT INTO identifiers (digest, patient_id) SELECT * FROM unnest(%b::bytea[], %b::uuid[])
 ON CONFLICT (digest) DO NOTHING
 """
+UNNAME = f"UPDATE identifiers SET patient_id = '{NOBODY}' WHERE patient_id = ANY(%b)"  # noqa: S608
+TAKE_BACK = "DELETE FROM identifiers WHERE patient_id = ANY(%b)"
 
 
 class Identities:
@@ -59,11 +63,11 @@ class Identities:
                 taken = await tx.rows(KNOWN, [[digest for digest, _ in rows]])
                 known = before | dict(taken)
                 ours, _ = self._assign(reports, names, known)
-        tx.committed.append(lambda: self._remember(known))
+        tx.committed.append(lambda: self._remember(known, tx.erased))
         return ours, before
 
-    def _remember(self, known: Mapping[bytes, UUID]) -> None:
-        self._cache.update(known)
+    def _remember(self, known: Mapping[bytes, UUID], erased: Collection[UUID]) -> None:
+        self._cache.update((digest, patient) for digest, patient in known.items() if patient not in erased)
         while len(self._cache) > CACHED:
             self._cache.popitem(last=False)
 
@@ -79,7 +83,17 @@ class Identities:
                 own = self.digest(Identifier(OUR_ID, str(patient)))
                 known[own] = new[own] = patient
             for identifier, digest in zip(report.identifiers, digests, strict=True):
-                if digest not in known and identifier.system != OUR_ID:
+                if digest not in known and identifier.system != OUR_ID and patient != NOBODY:
                     known[digest] = new[digest] = patient
             people.append(patient)
         return people, new
+
+
+def unname(tx: Tx, patients: Sequence[UUID]) -> None:
+    """The identifiers of erased people name nobody from now on, so that what a feed still says is refused."""
+    tx.later(UNNAME, [list(patients)])
+
+
+def take_back(tx: Tx, patients: Iterable[UUID]) -> None:
+    """Remove what a report added for people of whom it then turned out that they were erased."""
+    tx.later(TAKE_BACK, [list(patients)])

@@ -86,9 +86,10 @@ async def unresolved(tx: Tx, seconds: float) -> list[tuple[UUID, UUID, bool]]:
     return found
 
 
-async def hold_permit(tx: Tx, message_id: UUID, permit_id: UUID) -> None:
-    """Note the permit before the call, so that a lost outcome can name it."""
-    await tx.pg.execute(PERMIT, [permit_id, message_id])
+async def hold_permit(tx: Tx, message_id: UUID, permit_id: UUID) -> bool:
+    """Note the permit before the call, so that a lost outcome can name it. False if the message is no more."""
+    held = await tx.pg.execute(PERMIT, [permit_id, message_id])
+    return int(held.rowcount) == 1
 
 
 async def put_back(tx: Tx, message_id: UUID) -> None:

@@ -12,7 +12,7 @@ from outreach.gate.deliveries import Claimed, Record
 from outreach.gate.permits import Permit, Permits, PermitsUnavailable, Refusal
 from outreach.gate.providers import ProviderUnavailable, Rejected, Sent, SmsProvider, Unknown, Untouched
 from outreach.templates.guard import says_too_much
-from phi_common.db import Tx
+from phi_common.db import Erased, Tx
 from phi_common.eventing.consume import TRANSIENT
 from phi_common.events.consent import Channel
 from phi_common.telemetry import log
@@ -108,19 +108,26 @@ class Egress:
         """The inbox row and the outcome are one transaction."""
         if permit.rest() < LEAST_REST:
             return await self._unused(message, permit)
-        async with self.db.transaction(self.name) as tx:
-            await tx.load_keys([message.patient_id])
-            await deliveries.to_portal(tx, message, tx.now)
-            await deliveries.finish(
-                tx, message.message_id, message.patient_id, Record("sent"), permit_id=permit.permit_id
-            )
+        try:
+            async with self.db.transaction(self.name) as tx:
+                await tx.load_keys([message.patient_id])
+                await deliveries.to_portal(tx, message, tx.now)
+                await deliveries.finish(
+                    tx, message.message_id, message.patient_id, Record("sent"), permit_id=permit.permit_id
+                )
+        except Erased:
+            await self.permits.close(permit.permit_id, "not-sent")
+            return True
         await self.permits.close(permit.permit_id, "sent")
         return True
 
     async def _by_sms(self, message: Claimed, permit: Permit) -> bool:
         """One call within the permit's life."""
         async with self.db.transaction(self.name) as tx:
-            await deliveries.hold_permit(tx, message.message_id, permit.permit_id)
+            there = await deliveries.hold_permit(tx, message.message_id, permit.permit_id)
+        if not there:  # the patient was erased since the claim
+            await self.permits.close(permit.permit_id, "not-sent")
+            return True
         if (rest := permit.rest()) < LEAST_REST or message.address is None:
             return await self._unused(message, permit)
         match await self.sms.send(message.message_id, message.address, message.text, rest):

@@ -60,7 +60,8 @@ async def _start(runtime: Runtime, settings: GateSettings, stack: AsyncExitStack
     sms = SmsProvider(settings.provider_url, trust, account["account"], account["token"])
     stack.push_async_callback(sms.aclose)
     stack.callback(flush_tracing)
-    for work in (runtime.vault.renew(), _watch(runtime), Egress(runtime.db, permits, sms, runtime.vault.healthy).run()):
+    egress = Egress(runtime.db, permits, sms, runtime.vault.healthy)
+    for work in (runtime.vault.renew(), _watch(runtime), egress.run()):
         stack.push_async_callback(_end, asyncio.create_task(_or_die(work)))
 
 
