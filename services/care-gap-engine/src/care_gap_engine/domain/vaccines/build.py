@@ -1,0 +1,264 @@
+"""Turns the forms of a schedule file into the values that the functions of the specification read."""
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import date
+
+from care_gap_engine.domain.vaccines import form, form_tables, model
+from care_gap_engine.domain.vaccines.days import Day, Period, period
+from care_gap_engine.domain.vaccines.errors import at
+
+SLASHED = re.compile(r"(\d{2})/(\d{2})/(\d{4})")
+KINDS = {
+    "age": "age", "completed series": "completed series", "interval": "interval", "vaccine count by age": "count",
+    "vaccine count by date": "count", "vaccine count by date and age": "count",
+}  # fmt: skip
+COMPARISONS = ("greater than", "equal to", "less than")
+NO_PREFERENCE = 1_000
+
+
+def code(text: str) -> str:
+    """A code as it is compared: numbers as numbers ("03" is "3"), anything else as it stands."""
+    text = text.strip()
+    return str(int(text)) if text.isascii() and text.isdecimal() else text
+
+
+def codes(text: str | None) -> frozenset[str]:
+    """The codes of a list with semicolons."""
+    return frozenset(code(part) for part in (text or "").split(";") if part.strip())
+
+
+def names(text: str | None) -> frozenset[str]:
+    """The words of a list with semicolons, as they stand."""
+    return frozenset(part.strip() for part in (text or "").split(";") if part.strip())
+
+
+def length(text: str | None) -> Period | None:
+    """A period, or none."""
+    return period(text) if text else None
+
+
+def day(text: str | None) -> Day | None:
+    """A date written 20250827, 2025-08-27 or 08/27/2025."""
+    if not text:
+        return None
+    slashed = SLASHED.fullmatch(text)
+    return date.fromisoformat(f"{slashed[3]}{slashed[1]}{slashed[2]}" if slashed else text).toordinal()
+
+
+def yes(text: str | None) -> bool:
+    """Yes or no; raises `ValueError` for anything else."""
+    answers = {"yes": True, "y": True, "no": False, "n": False, "": False}
+    answer = answers.get((text or "").strip().lower())
+    if answer is None:
+        raise ValueError(f"neither Yes nor No: {text!r}")
+    return answer
+
+
+def one_of(text: str | None, allowed: Iterable[str], default: str) -> str:
+    """A word of a closed list, in small letters; raises `ValueError` for another."""
+    word = (text or default).strip().lower()
+    if word not in allowed:
+        raise ValueError(f"{text!r} is none of {', '.join(allowed)}")
+    return word
+
+
+def antigen(name: str, found: form.AntigenForm) -> model.Antigen:
+    """One antigen with its series; raises `ScheduleError` with the element."""
+    series = []
+    for number, one in enumerate(found.series):
+        with at(f"series[{number}] {one.seriesName!r}"):
+            series.append(_series(one))
+    with at("immunity"):
+        births = found.immunity.dateOfBirth
+        by_birth = tuple(_by_birth(one) for one in (births if isinstance(births, list) else [births]))
+    with at("contraindications"):
+        forbidden = tuple(_contraindication(one) for one in found.contraindications.vaccineGroup.contraindication)
+        products = tuple(_contraindication(one) for one in found.contraindications.vaccine.contraindication)
+    histories = frozenset(code(one.guidelineCode) for one in found.immunity.clinicalHistory)
+    return model.Antigen(name, tuple(series), histories, by_birth, forbidden, products)
+
+
+def _by_birth(found: form.BirthDate) -> model.BirthDateImmunity:
+    born_before = day(found.immunityBirthDate)
+    assert born_before is not None
+    excluded = frozenset(code(one.exclusionCode) for one in found.exclusion)
+    return model.BirthDateImmunity(born_before, found.birthCountry, excluded)
+
+
+def _contraindication(found: form.ContraindicationForm) -> model.Contraindication:
+    return model.Contraindication(
+        code(found.observationCode), found.contraindicationText, length(found.beginAge), length(found.endAge),
+        tuple(_vaccine(one) for one in found.contraindicatedVaccine),
+    )  # fmt: skip
+
+
+def _series(found: form.SeriesForm) -> model.Series:
+    kind = {"standard": model.STANDARD, "risk": model.RISK, "evaluation only": model.EVALUATION_ONLY}[
+        one_of(found.seriesType, ("standard", "risk", "evaluation only"), "")
+    ]
+    chosen, targets = found.selectSeries, []
+    for number, dose in enumerate(found.seriesDose):
+        with at(f"seriesDose[{number}]"):
+            targets.append(_target(dose))
+    asked = (c.series_groups for t in targets for skip in (*t.skips_at_evaluation, *t.skips_at_forecast)
+             for s in skip.sets for c in s.conditions)  # fmt: skip
+    return model.Series(
+        name=found.seriesName,
+        antigen=found.targetDisease,
+        vaccine_group=found.vaccineGroup,
+        kind=kind,
+        genders=frozenset(gender.strip().lower() for gender in found.requiredGender),
+        group=chosen.seriesGroup.strip(),
+        equivalent_groups=names(found.equivalentSeriesGroups),
+        default=yes(chosen.defaultSeries),
+        product=yes(chosen.productPath),
+        priority=chosen.seriesPriority.strip().upper(),
+        preference=int(chosen.seriesPreference) if chosen.seriesPreference else NO_PREFERENCE,
+        min_age_to_start=length(chosen.minAgeToStart),
+        max_age_to_start=length(chosen.maxAgeToStart),
+        indications=tuple(
+            model.Indication(code(one.observationCode.code), length(one.beginAge), length(one.endAge), one.description)
+            for one in found.indication
+        ),
+        targets=tuple(targets),
+        guidance=tuple(found.seriesAdminGuidance),
+        asks_for_groups=frozenset[str]().union(*asked),
+    )
+
+
+def _target(found: form.SeriesDose) -> model.Target:
+    allowable = found.allowableInterval
+    season = found.seasonalRecommendation or form.Season()
+    skips = [(one_of(one.context, ("evaluation", "forecast", "both"), ""), _skip(one)) for one in found.conditionalSkip]
+    return model.Target(
+        number=int(found.doseNumber.lower().removeprefix("dose")),
+        ages=tuple(_age(one) for one in found.age),
+        intervals=tuple(_interval(one) for one in found.interval),
+        allowable_intervals=tuple(_interval(one) for one in (allowable if isinstance(allowable, list) else [allowable])),
+        preferable=tuple(_vaccine(one) for one in found.preferableVaccine),
+        allowable=tuple(_vaccine(one) for one in found.allowableVaccine),
+        inadvertent=frozenset(code(one.cvx) for one in found.inadvertentVaccine),
+        skips_at_evaluation=tuple(skip for context, skip in skips if context != "forecast"),
+        skips_at_forecast=tuple(skip for context, skip in skips if context != "evaluation"),
+        recurring=yes(found.recurringDose),
+        season_start=day(season.startDate),
+        season_end=day(season.endDate),
+    )
+
+
+def _age(found: form.Age) -> model.AgeRule:
+    return model.AgeRule(
+        length(found.absMinAge), length(found.minAge), length(found.earliestRecAge), length(found.latestRecAge),
+        length(found.maxAge), _effective(found.effectiveDate, found.cessationDate),
+    )  # fmt: skip
+
+
+def _effective(first: str | None, last: str | None) -> model.EFFECTIVE:
+    """In force until the cessation day, that day included: the next rule begins the day after it."""
+    ceased = day(last)
+    return day(first), None if ceased is None else ceased + 1
+
+
+def _interval(found: form.IntervalForm) -> model.Interval:
+    one_of(found.intervalPriority, ("override", ""), "")
+    return model.Interval(
+        from_previous=yes(found.fromPrevious),
+        from_target=int(found.fromTargetDose) if found.fromTargetDose else None,
+        from_most_recent=codes(found.fromMostRecent),
+        from_observation=code(found.fromRelevantObs.code) if found.fromRelevantObs else None,
+        absolute_minimum=length(found.absMinInt),
+        minimum=length(found.minInt),
+        earliest_recommended=length(found.earliestRecInt),
+        latest_recommended=length(found.latestRecInt),
+        priority=bool(found.intervalPriority),
+        effective=_effective(found.effectiveDate, found.cessationDate),
+    )
+
+
+def _vaccine(found: form.VaccineForm) -> model.Vaccine:
+    return model.Vaccine(
+        code(found.cvx), found.vaccineType or "", length(found.beginAge), length(found.endAge), found.tradeName,
+        found.mvx, float(found.volume) if found.volume else None, yes(found.forecastVaccineType),
+    )  # fmt: skip
+
+
+def _skip(found: form.SkipForm) -> model.Skip:
+    sets = tuple(_set(one) for one in found.set)
+    return model.Skip(sets, one_of(found.setLogic, ("and", "or"), "or") == "and")
+
+
+def _set(found: form.SetForm) -> model.SkipSet:
+    conditions = tuple(_condition(one) for one in found.condition)
+    effective = _effective(found.effectiveDate, found.cessationDate)
+    return model.SkipSet(conditions, one_of(found.conditionLogic, ("and", "or"), "and") == "and", effective)
+
+
+def _condition(found: form.ConditionForm) -> model.Condition:
+    kind = KINDS[one_of(found.conditionType, KINDS, "")]
+    counted = kind == "count"
+    if counted and found.doseCount is None:
+        raise ValueError("a vaccine count without doseCount")
+    if kind == "interval" and found.interval is None:
+        raise ValueError("an interval condition without interval")
+    if kind == "completed series" and found.seriesGroups is None:
+        raise ValueError("a completed series condition without seriesGroups")
+    return model.Condition(
+        kind=kind,
+        begin=length(found.beginAge),
+        end=length(found.endAge),
+        start_day=day(found.startDate),
+        end_day=day(found.endDate),
+        interval=length(found.interval),
+        series_groups=names(found.seriesGroups),
+        count=int(found.doseCount or 0),
+        comparison=one_of(found.doseCountLogic, COMPARISONS, "" if counted else COMPARISONS[0]),
+        valid_only=one_of(found.doseType, ("valid", "total"), "total") == "valid",
+        vaccines=codes(found.vaccineTypes),
+    )
+
+
+def vaccine_groups(found: form_tables.Tables) -> tuple[model.VaccineGroup, ...]:
+    """The vaccine groups in the order of the file."""
+    antigens = {one.name: tuple(one.antigen) for one in found.vaccineGroupToAntigenMap.vaccineGroupMap}
+    groups = []
+    for one in found.vaccineGroups.vaccineGroup:
+        if one.name not in antigens:
+            raise ValueError(f"vaccineGroupToAntigenMap: {one.name}: missing")
+        groups.append(model.VaccineGroup(one.name, antigens[one.name], yes(one.administerFullVaccineGroup)))
+    return tuple(groups)
+
+
+def products(found: form_tables.Tables) -> Mapping[str, model.Product]:
+    """The CVX codes with the antigens that each counts for."""
+    made = {}
+    for order, one in enumerate(found.cvxToAntigenMap.cvxMap):
+        with at(f"cvxToAntigenMap: CVX {one.cvx}"):
+            associations = tuple(
+                model.Association(a.antigen, length(a.associationBeginAge), length(a.associationEndAge))
+                for a in one.association
+            )
+            made[code(one.cvx)] = model.Product(code(one.cvx), one.shortDescription, associations, order)
+    return made
+
+
+def conflicts(found: form_tables.Tables) -> Mapping[str, Mapping[str, model.Conflict]]:
+    """By the code of the later dose, then by that of the earlier one."""
+    made: dict[str, dict[str, model.Conflict]] = {}
+    for one in found.liveVirusConflicts.liveVirusConflict:
+        with at(f"liveVirusConflicts: {one.previous.cvx} before {one.current.cvx}"):
+            made.setdefault(code(one.current.cvx), {})[code(one.previous.cvx)] = model.Conflict(
+                period(one.conflictBeginInterval), period(one.minConflictEndInterval), period(one.conflictEndInterval)
+            )
+    return made
+
+
+def observations(found: form_tables.Tables) -> Mapping[str, model.ObservationKind]:
+    """The coded observations by their code."""
+    return {
+        code(one.observationCode): model.ObservationKind(
+            code(one.observationCode), one.observationTitle,
+            tuple((c.codeSystem, c.code) for c in (one.codedValues.codedValue if one.codedValues else [])),
+        )
+        for one in found.observations.observation
+    }  # fmt: skip

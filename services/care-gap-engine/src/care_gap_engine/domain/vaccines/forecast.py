@@ -1,0 +1,181 @@
+"""Forecasts the next dose of a series: whether, when, and with what (chapter 7)."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from care_gap_engine.domain.vaccines.contraindications import Safety
+from care_gap_engine.domain.vaccines.days import LAST_DAY, Day, Watch, add
+from care_gap_engine.domain.vaccines.evaluate import age_rule, interval_start, intervals_in_force
+from care_gap_engine.domain.vaccines.model import AgeRule, Interval, Series, Target
+from care_gap_engine.domain.vaccines.patient import Patient
+from care_gap_engine.domain.vaccines.progress import Progress
+from care_gap_engine.domain.vaccines.skips import can_be_skipped
+
+
+class Status(str, Enum):
+    """Where a series or a vaccine group stands (3.2)."""
+
+    COMPLETE = "complete"
+    NOT_COMPLETE = "not complete"
+    IMMUNE = "immune"
+    CONTRAINDICATED = "contraindicated"
+    AGED_OUT = "aged out"
+    NOT_RECOMMENDED = "not recommended"
+
+
+class Why(str, Enum):
+    """The forecast reason (7.4)."""
+
+    DUE = "a dose is needed"
+    COMPLETE = "the series is complete"
+    HISTORY = "not needed after what was given"
+    IMMUNE = "evidence of immunity"
+    CONTRAINDICATED = "a contraindication"
+    SEASON_OVER = "the season is over"
+    TOO_OLD = "past the maximum age"
+    NO_TIME_LEFT = "the next dose cannot be given before the maximum age"
+
+
+@dataclass(slots=True, eq=False)
+class SeriesForecast:
+    """One series of one person: what was judged, and what is next. Days are None where the schedule gives none."""
+
+    progress: Progress
+    status: Status
+    why: Why
+    target: Target | None = None
+    position: int = 0
+    dose_number: int | None = None
+    earliest: Day | None = None
+    recommended: Day | None = None
+    past_due: Day | None = None
+    latest: Day | None = None
+    priority: bool = False
+
+    @property
+    def series(self) -> Series:
+        """The series that this is about."""
+        return self.progress.series
+
+
+def forecast_series(progress: Progress, safety: Safety) -> SeriesForecast:
+    """Chapter 7 for the first target that is neither satisfied nor skipped; validated at its earliest day (7.6)."""
+    position = progress.position
+    while True:
+        position = next_position(progress, position, progress.patient.as_of)
+        if position == len(progress.series.targets):
+            return _finished(progress, position)
+        found = forecast_target(progress, safety, position)
+        if found.earliest is None:
+            return found
+        target = progress.series.targets[position]
+        if not can_be_skipped(target.skips_at_forecast, progress, Watch(found.earliest), LAST_DAY):
+            return found
+        position += 1
+
+
+def next_position(progress: Progress, position: int, reference: Watch) -> int:
+    """Pass over targets that can be skipped on the as-of day (7.1)."""
+    targets = progress.series.targets
+    while position < len(targets):
+        if not can_be_skipped(targets[position].skips_at_forecast, progress, reference, LAST_DAY):
+            return position
+        position += 1
+    return position
+
+
+def _finished(progress: Progress, position: int) -> SeriesForecast:
+    if progress.valid:
+        return SeriesForecast(progress, Status.COMPLETE, Why.COMPLETE, position=position)
+    return SeriesForecast(progress, Status.NOT_RECOMMENDED, Why.HISTORY, position=position)
+
+
+def forecast_target(progress: Progress, safety: Safety, position: int) -> SeriesForecast:
+    """Determine forecast need (7.2 to 7.4, table 7-10), then generate dates (7.5)."""
+    patient, target = progress.patient, progress.series.targets[position]
+    if safety.immune:
+        return SeriesForecast(progress, Status.IMMUNE, Why.IMMUNE, position=position)
+    if safety.forbids(progress.series):
+        return SeriesForecast(progress, Status.CONTRAINDICATED, Why.CONTRAINDICATED, position=position)
+    if target.season_end is not None and patient.as_of.reached(target.season_end + 1):
+        return SeriesForecast(progress, Status.NOT_RECOMMENDED, Why.SEASON_OVER, position=position)
+    rule = age_rule(target, patient.as_of)
+    maximum = patient.ages[rule.maximum] if rule and rule.maximum else None
+    if maximum is not None and patient.as_of.reached(maximum):
+        return SeriesForecast(progress, Status.AGED_OUT, Why.TOO_OLD, position=position)
+    intervals = _started(target, progress)
+    earliest = earliest_day(target, rule, intervals, progress)
+    if maximum is not None and earliest >= maximum:
+        return SeriesForecast(progress, Status.AGED_OUT, Why.NO_TIME_LEFT, position=position)
+    return SeriesForecast(
+        progress, Status.NOT_COMPLETE, Why.DUE, target, position,
+        dose_number=dose_number(target, progress),
+        earliest=earliest,
+        recommended=recommended_day(earliest, rule, intervals, patient),
+        past_due=past_due_day(earliest, rule, intervals, patient),
+        latest=None if maximum is None else maximum - 1,
+        priority=bool(target.intervals) and all(one.priority for one in target.intervals),
+    )  # fmt: skip
+
+
+def _started(target: Target, progress: Progress) -> list[tuple[Interval, Day]]:
+    """The intervals in force that have something to count from, with its day."""
+    found = []
+    for interval in intervals_in_force(target.intervals, progress.patient.as_of):
+        start = interval_start(interval, progress, progress.patient.given)
+        if start is not None:
+            found.append((interval, start))
+    return found
+
+
+def earliest_day(
+    target: Target, rule: AgeRule | None, intervals: list[tuple[Interval, Day]], progress: Progress
+) -> Day:
+    """FORECASTDTCAN-1: the latest of minimum age, minimum intervals, conflicts, season start and the last dose."""
+    patient = progress.patient
+    days = [add(start, one.minimum) for one, start in intervals if one.minimum]
+    days.append(patient.ages[rule.minimum] if rule and rule.minimum else patient.ages.birth)
+    if target.season_start is not None:
+        days.append(target.season_start)
+    if progress.doses:
+        days.append(progress.doses[-1].day)
+    if patient.given:
+        days.extend(conflict_ends(target, patient))
+    return max(days)
+
+
+def conflict_ends(target: Target, patient: Patient) -> list[Day]:
+    """When earlier doses stop being in the way of the preferable products (6.7); a forecast uses no grace."""
+    ends = []
+    for vaccine in target.preferable:
+        pairs = patient.schedule.conflicts.get(vaccine.cvx)
+        if pairs:
+            ends += [add(one.day, pairs[one.cvx].end) for one in patient.given if one.cvx in pairs]
+    return ends
+
+
+def recommended_day(
+    earliest: Day, rule: AgeRule | None, intervals: list[tuple[Interval, Day]], patient: Patient
+) -> Day:
+    """FORECASTDT-2 and -5: by age, else by the longest interval, else the earliest day; never before that."""
+    if rule and rule.earliest_recommended:
+        return max(earliest, patient.ages[rule.earliest_recommended])
+    days = [add(start, one.earliest_recommended) for one, start in intervals if one.earliest_recommended]
+    return max(days, default=earliest) if max(days, default=earliest) > earliest else earliest
+
+
+def past_due_day(
+    earliest: Day, rule: AgeRule | None, intervals: list[tuple[Interval, Day]], patient: Patient
+) -> Day | None:
+    """FORECASTDT-3 and -6: the day before the latest recommended age or interval ends; None: never overdue."""
+    if rule and rule.latest_recommended:
+        return max(earliest, patient.ages[rule.latest_recommended] - 1)
+    days = [add(start, one.latest_recommended) - 1 for one, start in intervals if one.latest_recommended]
+    return max(earliest, max(days)) if days else None
+
+
+def dose_number(target: Target, progress: Progress) -> int:
+    """FORECASTDN-1: one more than the doses that count; in a season, one more than those given since its start."""
+    if target.season_start is None:
+        return len(progress.valid) + 1
+    return sum(1 for given in progress.valid if given.day >= target.season_start) + 1

@@ -1,0 +1,61 @@
+"""Whether a target dose can be skipped: conditional skip (6.2 when evaluating, 7.1 and 7.6 when forecasting)."""
+
+from collections.abc import Iterable
+
+from care_gap_engine.domain.vaccines.days import Day, Watch, add
+from care_gap_engine.domain.vaccines.model import Condition, Skip, SkipSet
+from care_gap_engine.domain.vaccines.patient import Given
+from care_gap_engine.domain.vaccines.progress import Progress
+
+
+def can_be_skipped(skips: Iterable[Skip], progress: Progress, reference: Watch, before: Day) -> bool:
+    """Table 6-11. The reference day is the dose's day when evaluating, the as-of day or the earliest day when
+    forecasting (CONDSKIP-2); doses given before the day `before` are counted."""
+    return any(_skip_holds(skip, progress, reference, before) for skip in skips)
+
+
+def _skip_holds(skip: Skip, progress: Progress, reference: Watch, before: Day) -> bool:
+    wanted = all if skip.all_needed else any
+    return wanted(_set_is_met(one, progress, reference, before) for one in skip.sets)
+
+
+def _set_is_met(one: SkipSet, progress: Progress, reference: Watch, before: Day) -> bool:
+    """Table 6-10, for a set that is in force."""
+    if not reference.within(*one.effective):
+        return False
+    wanted = all if one.all_needed else any
+    return wanted(_is_met(condition, progress, reference, before) for condition in one.conditions)
+
+
+def _is_met(condition: Condition, progress: Progress, reference: Watch, before: Day) -> bool:
+    """Tables 6-6 to 6-9."""
+    if condition.kind == "age":
+        ages = progress.patient.ages
+        begin = ages[condition.begin] if condition.begin else None
+        return reference.within(begin, ages[condition.end] if condition.end else None)
+    if condition.kind == "interval":
+        assert condition.interval is not None
+        return progress.previous is not None and reference.reached(add(progress.previous.day, condition.interval))
+    if condition.kind == "completed series":
+        return not condition.series_groups.isdisjoint(progress.complete_groups)
+    return _compares(condition, sum(1 for given in _counted(condition, progress) if given.day < before))
+
+
+def _counted(condition: Condition, progress: Progress) -> Iterable[Given]:
+    """CONDSKIP-1, without the reference day: doses by product, age and date; all of them, or the valid ones."""
+    ages = progress.patient.ages
+    for given in progress.valid if condition.valid_only else progress.doses:
+        if condition.vaccines and given.cvx not in condition.vaccines:
+            continue
+        if condition.start_day is not None and given.day < condition.start_day:
+            continue
+        if condition.end_day is not None and given.day >= condition.end_day:
+            continue
+        if ages.within(given.day, condition.begin, condition.end):
+            yield given
+
+
+def _compares(condition: Condition, count: int) -> bool:
+    if condition.comparison == "greater than":
+        return count > condition.count
+    return count == condition.count if condition.comparison == "equal to" else count < condition.count
