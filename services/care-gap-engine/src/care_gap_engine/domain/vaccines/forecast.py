@@ -38,7 +38,10 @@ class Why(str, Enum):
 
 @dataclass(slots=True, eq=False)
 class SeriesForecast:
-    """One series of one person: what was judged, and what is next. Days are None where the schedule gives none."""
+    """One series of one person: what was judged, and what is next. Days are None where the schedule gives none.
+
+    `start` is the earliest day as the schedule gives it; `earliest` is the day of birth where it gives none.
+    """
 
     progress: Progress
     status: Status
@@ -46,6 +49,7 @@ class SeriesForecast:
     target: Target | None = None
     position: int = 0
     dose_number: int | None = None
+    start: Day | None = None
     earliest: Day | None = None
     recommended: Day | None = None
     past_due: Day | None = None
@@ -104,12 +108,14 @@ def forecast_target(progress: Progress, safety: Safety, position: int) -> Series
     if maximum is not None and patient.as_of.reached(maximum):
         return SeriesForecast(progress, Status.AGED_OUT, Why.TOO_OLD, position=position)
     intervals = _started(target, progress)
-    earliest = earliest_day(target, rule, intervals, progress)
+    start = earliest_day(target, rule, intervals, progress)
+    earliest = patient.ages.birth if start is None else start
     if maximum is not None and earliest >= maximum:
         return SeriesForecast(progress, Status.AGED_OUT, Why.NO_TIME_LEFT, position=position)
     return SeriesForecast(
         progress, Status.NOT_COMPLETE, Why.DUE, target, position,
         dose_number=dose_number(target, progress),
+        start=start,
         earliest=earliest,
         recommended=recommended_day(earliest, rule, intervals, patient),
         past_due=past_due_day(earliest, rule, intervals, patient),
@@ -130,18 +136,19 @@ def _started(target: Target, progress: Progress) -> list[tuple[Interval, Day]]:
 
 def earliest_day(
     target: Target, rule: AgeRule | None, intervals: list[tuple[Interval, Day]], progress: Progress
-) -> Day:
+) -> Day | None:
     """FORECASTDTCAN-1: the latest of minimum age, minimum intervals, conflicts, season start and the last dose."""
     patient = progress.patient
     days = [add(start, one.minimum) for one, start in intervals if one.minimum]
-    days.append(patient.ages[rule.minimum] if rule and rule.minimum else patient.ages.birth)
+    if rule and rule.minimum:
+        days.append(patient.ages[rule.minimum])
     if target.season_start is not None:
         days.append(target.season_start)
     if progress.doses:
         days.append(progress.doses[-1].day)
     if patient.given:
         days.extend(conflict_ends(target, patient))
-    return max(days)
+    return max(days, default=None)
 
 
 def conflict_ends(target: Target, patient: Patient) -> list[Day]:
@@ -161,7 +168,7 @@ def recommended_day(
     if rule and rule.earliest_recommended:
         return max(earliest, patient.ages[rule.earliest_recommended])
     days = [add(start, one.earliest_recommended) for one, start in intervals if one.earliest_recommended]
-    return max(days, default=earliest) if max(days, default=earliest) > earliest else earliest
+    return max([earliest, *days])
 
 
 def past_due_day(
@@ -171,7 +178,7 @@ def past_due_day(
     if rule and rule.latest_recommended:
         return max(earliest, patient.ages[rule.latest_recommended] - 1)
     days = [add(start, one.latest_recommended) - 1 for one, start in intervals if one.latest_recommended]
-    return max(earliest, max(days)) if days else None
+    return max([earliest, *days]) if days else None
 
 
 def dose_number(target: Target, progress: Progress) -> int:

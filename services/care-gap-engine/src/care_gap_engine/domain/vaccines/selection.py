@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from care_gap_engine.domain.vaccines.days import LAST_DAY, Day, add
+from care_gap_engine.domain.vaccines.evaluate import age_rule
 from care_gap_engine.domain.vaccines.forecast import SeriesForecast, Status
 from care_gap_engine.domain.vaccines.model import EVALUATION_ONLY, RISK
 from care_gap_engine.domain.vaccines.progress import DoseStatus
@@ -122,7 +123,7 @@ def points_in_process(members: Sequence[SeriesForecast]) -> list[int]:
 def points_without_doses(members: Sequence[SeriesForecast]) -> list[int]:
     """No valid doses (8.6, table 8-11)."""
     return added(
-        leading([-(one.earliest or LAST_DAY) for one in members], 1),
+        leading([-(one.start or LAST_DAY) for one in members], 1),
         [1 if is_completable(one, finish_day(one)) else -1 for one in members],
         [-1 if one.series.product else 1 for one in members],
     )
@@ -150,8 +151,9 @@ def finish_day(one: SeriesForecast) -> Day:
 
 def is_completable(one: SeriesForecast, finish: Day) -> bool:
     """SELECTB-3: it can be finished before the maximum age of its last target."""
-    maximum = next((rule.maximum for rule in one.series.targets[-1].ages if rule.maximum), None)
-    return maximum is None or finish < one.progress.patient.ages[maximum]
+    patient = one.progress.patient
+    rule = age_rule(one.series.targets[-1], patient.as_of)
+    return rule is None or rule.maximum is None or finish < patient.ages[rule.maximum]
 
 
 def _valid(one: SeriesForecast) -> int:

@@ -42,9 +42,13 @@ def _is_met(condition: Condition, progress: Progress, reference: Watch, before: 
 
 
 def _counted(condition: Condition, progress: Progress) -> Iterable[Given]:
-    """CONDSKIP-1, without the reference day: doses by product, age and date; all of them, or the valid ones."""
+    """CONDSKIP-1, without the reference day: doses by product, age and date; the valid ones, or all of them.
+
+    A list of products may name some that do not hold the antigen, so it is looked for among all of the person's doses.
+    """
     ages = progress.patient.ages
-    for given in progress.valid if condition.valid_only else progress.doses:
+    total = progress.patient.given if condition.vaccines else progress.doses
+    for given in progress.valid if condition.valid_only else total:
         if condition.vaccines and given.cvx not in condition.vaccines:
             continue
         if condition.start_day is not None and given.day < condition.start_day:
