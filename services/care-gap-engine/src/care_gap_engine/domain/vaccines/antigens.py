@@ -1,13 +1,15 @@
-"""Relevant patient series of one antigen, evaluated and forecast, and the best of them (4.3 to 4.5 and chapter 5)."""
+"""Relevant patient series of one antigen, and the best of them (4.3 to 4.5 and chapter 5)."""
 
 from dataclasses import dataclass
 
 from care_gap_engine.domain.vaccines.contraindications import Safety, determine_safety
 from care_gap_engine.domain.vaccines.evaluate import evaluate_series
-from care_gap_engine.domain.vaccines.forecast import SeriesForecast, forecast_series
-from care_gap_engine.domain.vaccines.model import RISK, Antigen, Indication, Series
+from care_gap_engine.domain.vaccines.forecast import PatientSeries
+from care_gap_engine.domain.vaccines.model import Antigen, Indication, Series
 from care_gap_engine.domain.vaccines.patient import Patient
-from care_gap_engine.domain.vaccines.selection import best_series, is_complete
+from care_gap_engine.domain.vaccines.selection import best_series
+
+NO_GROUPS: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,38 +17,48 @@ class AntigenOutcome:
     """What the series of one antigen come to for one person."""
 
     safety: Safety
-    forecasts: tuple[SeriesForecast, ...]
-    best: tuple[SeriesForecast, ...]
+    best: list[PatientSeries]
 
 
 def judge_antigen(antigen: Antigen, patient: Patient) -> AntigenOutcome:
-    """Evaluate and forecast every relevant series (4.4) and select among them (4.5).
-
-    A series that asks whether another series group is complete comes after those that do not ask.
-    """
-    relevant = [one for one in antigen.series if is_relevant(one, patient)]
+    """Evaluate every relevant series (4.4) and select among them (4.5)."""
     safety = determine_safety(antigen, patient)
-    found: dict[str, SeriesForecast] = {}
-    complete: frozenset[str] = frozenset()
-    for asking in (False, True):
+    relevant = relevant_series(antigen, patient)
+    doses = patient.by_antigen.get(antigen.name, [])
+    found = {
+        series.name: PatientSeries(evaluate_series(series, patient, doses, NO_GROUPS), safety)
+        for series in relevant
+        if not series.asks_for_groups
+    }
+    if len(found) < len(relevant):
+        complete = complete_groups(relevant, found)
         for series in relevant:
-            if bool(series.asks_for_groups) is asking:
-                found[series.name] = forecast_series(evaluate_series(series, patient, complete), safety)
-        complete = frozenset(one.series.group for one in found.values() if is_complete(one))
-    forecasts = tuple(found[series.name] for series in relevant)
-    return AntigenOutcome(safety, forecasts, tuple(best_series(forecasts)))
+            if series.asks_for_groups:
+                found[series.name] = PatientSeries(evaluate_series(series, patient, doses, complete), safety)
+    return AntigenOutcome(safety, best_series([found[series.name] for series in relevant]))
 
 
-def is_relevant(series: Series, patient: Patient) -> bool:
+def complete_groups(relevant: list[Series], found: dict[str, PatientSeries]) -> frozenset[str]:
+    """The series groups that are complete, of those that a condition "Completed Series" asks for (table 6-7)."""
+    asked = NO_GROUPS.union(*(series.asks_for_groups for series in relevant))
+    return frozenset(one.series.group for one in found.values() if one.series.group in asked and one.is_complete)
+
+
+def relevant_series(antigen: Antigen, patient: Patient) -> list[Series]:
     """Chapter 5: the gender fits, and a risk series has an indication that holds at the person's age."""
+    found = {one.order: one for one in antigen.series_for_all if not one.genders or patient.gender in one.genders}
+    for code in patient.observations if antigen.risk_series else ():
+        for series in antigen.risk_series.get(code, ()):
+            if series.order not in found and is_indicated(series, patient):
+                found[series.order] = series
+    return [found[order] for order in sorted(found)]
+
+
+def is_indicated(series: Series, patient: Patient) -> bool:
+    """Whether the gender fits and an observation holds, in its age range, on the as-of day (table 5-3)."""
     if series.genders and patient.gender not in series.genders:
         return False
-    return series.kind != RISK or any(is_indicated(one, patient) for one in series.indications)
-
-
-def is_indicated(indication: Indication, patient: Patient) -> bool:
-    """Whether an indication's observation holds, in its age range, on the as-of day (table 5-3)."""
-    return patient.observed(indication.observation) and at_age(indication, patient)
+    return any(patient.observed(one.observation) and at_age(one, patient) for one in series.indications)
 
 
 def at_age(indication: Indication, patient: Patient) -> bool:

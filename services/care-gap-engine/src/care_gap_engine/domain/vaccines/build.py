@@ -68,7 +68,7 @@ def antigen(name: str, found: form.AntigenForm) -> model.Antigen:
     series = []
     for number, one in enumerate(found.series):
         with at(f"series[{number}] {one.seriesName!r}"):
-            series.append(_series(one))
+            series.append(_series(number, one))
     with at("immunity"):
         births = found.immunity.dateOfBirth
         by_birth = tuple(_by_birth(one) for one in (births if isinstance(births, list) else [births]))
@@ -76,7 +76,16 @@ def antigen(name: str, found: form.AntigenForm) -> model.Antigen:
         forbidden = tuple(_contraindication(one) for one in found.contraindications.vaccineGroup.contraindication)
         products = tuple(_contraindication(one) for one in found.contraindications.vaccine.contraindication)
     histories = frozenset(code(one.guidelineCode) for one in found.immunity.clinicalHistory)
-    return model.Antigen(name, tuple(series), histories, by_birth, forbidden, products)
+    for_all = tuple(one for one in series if one.kind != model.RISK)
+    return model.Antigen(name, tuple(series), for_all, _by_observation(series), histories, by_birth, forbidden, products)
+
+
+def _by_observation(series: Iterable[model.Series]) -> Mapping[str, tuple[model.Series, ...]]:
+    found: dict[str, dict[str, model.Series]] = {}
+    for one in series:
+        for indication in one.indications if one.kind == model.RISK else ():
+            found.setdefault(indication.observation, {})[one.name] = one
+    return {observation: tuple(named.values()) for observation, named in found.items()}
 
 
 def _by_birth(found: form.BirthDate) -> model.BirthDateImmunity:
@@ -93,7 +102,7 @@ def _contraindication(found: form.ContraindicationForm) -> model.Contraindicatio
     )  # fmt: skip
 
 
-def _series(found: form.SeriesForm) -> model.Series:
+def _series(order: int, found: form.SeriesForm) -> model.Series:
     kind = {"standard": model.STANDARD, "risk": model.RISK, "evaluation only": model.EVALUATION_ONLY}[
         one_of(found.seriesType, ("standard", "risk", "evaluation only"), "")
     ]
@@ -104,6 +113,7 @@ def _series(found: form.SeriesForm) -> model.Series:
     asked = (c.series_groups for t in targets for skip in (*t.skips_at_evaluation, *t.skips_at_forecast)
              for s in skip.sets for c in s.conditions)  # fmt: skip
     return model.Series(
+        order=order,
         name=found.seriesName,
         antigen=found.targetDisease,
         vaccine_group=found.vaccineGroup,
@@ -156,8 +166,10 @@ def _age(found: form.Age) -> model.AgeRule:
 
 def _effective(first: str | None, last: str | None) -> model.EFFECTIVE:
     """In force until the cessation day, that day included: the next rule begins the day after it."""
-    ceased = day(last)
-    return day(first), None if ceased is None else ceased + 1
+    begun, ceased = day(first), day(last)
+    if begun is None and ceased is None:
+        return None
+    return begun, None if ceased is None else ceased + 1
 
 
 def _interval(found: form.IntervalForm) -> model.Interval:

@@ -15,6 +15,11 @@ class Safety:
     forbidden: frozenset[str]
     observations: tuple[str, ...]
 
+    @property
+    def warns(self) -> bool:
+        """Anything at all speaks against some product."""
+        return self.contraindicated or bool(self.forbidden)
+
     def forbids(self, series: Series) -> bool:
         """The antigen is contraindicated, or every preferable product of the whole series is (7.3)."""
         if self.contraindicated or not self.forbidden:

@@ -43,17 +43,17 @@ def period(text: str) -> Period:
 def add(day: Day, length: Period) -> Day:
     """`day` plus a period: years, then months, then weeks and days (CALCDT rules, 3.4).
 
-    A day that its month does not have becomes the first of the next month. The result stays inside the assumed
-    bounds of an open range (1900-01-01 to 2999-12-31), so that no calendar can overflow.
+    A day that its month does not have becomes the first of the next month. Months end at the assumed bounds of an
+    open range (1900-01-01 to 2999-12-31), so that no calendar can overflow.
     """
-    if length.years or length.months:
-        day = _add_months(_add_months(day, 12 * length.years), length.months)
-    return min(max(day + length.days, FIRST_DAY), LAST_DAY)
+    if length.years:
+        day = _add_months(day, 12 * length.years)
+    if length.months:
+        day = _add_months(day, length.months)
+    return day + length.days
 
 
 def _add_months(day: Day, months: int) -> Day:
-    if not months:
-        return day
     start = date.fromordinal(day)
     year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
     if not 1900 <= year <= 2999:

@@ -1,7 +1,5 @@
 """Evaluates the doses that were given against the targets of a series (chapter 6)."""
 
-from collections.abc import Iterable
-
 from care_gap_engine.domain.vaccines.days import Day, Watch, add
 from care_gap_engine.domain.vaccines.model import AgeRule, Interval, Series, Target, Vaccine
 from care_gap_engine.domain.vaccines.patient import Given, Patient
@@ -9,13 +7,15 @@ from care_gap_engine.domain.vaccines.progress import DoseStatus, Judgement, Prog
 from care_gap_engine.domain.vaccines.skips import can_be_skipped
 
 
-def evaluate_series(series: Series, patient: Patient, complete_groups: frozenset[str]) -> Progress:
+def evaluate_series(
+    series: Series, patient: Patient, doses: list[Given], complete_groups: frozenset[str]
+) -> Progress:
     """Hold every dose of the antigen, in order, against the target that is next (4.4)."""
-    progress = Progress(series, patient, patient.by_antigen.get(series.antigen, []), complete_groups)
-    for given in progress.doses:
+    progress = Progress(series, patient, doses, complete_groups)
+    for given in doses:
         target = next_target(progress, given)
         status, reason = judge(given, target, progress)
-        progress.judgements[given] = Judgement(given, status, reason, target.number if target else None)
+        progress.judgements[given] = Judgement(status, reason, target.number if target else None)
         record(given, target, status, reason, progress)
     return progress
 
@@ -25,7 +25,8 @@ def next_target(progress: Progress, given: Given) -> Target | None:
     targets = progress.series.targets
     while progress.position < len(targets):
         target = targets[progress.position]
-        if given.substandard or not can_be_skipped(target.skips_at_evaluation, progress, given.reference, given.day):
+        skips = target.skips_at_evaluation
+        if not skips or given.substandard or not can_be_skipped(skips, progress, given.reference, given.day):
             return target
         progress.position += 1
     return None
@@ -42,12 +43,12 @@ def judge(given: Given, target: Target | None, progress: Progress) -> tuple[Dose
     reason = age_reason(given, target, progress.patient)
     if reason is Reason.TOO_OLD:
         return DoseStatus.EXTRANEOUS, reason
-    if reason is Reason.NONE and too_soon(given, target, progress):
-        reason = Reason.TOO_SOON
-    if reason is Reason.NONE and conflicts(given, progress):
-        reason = Reason.CONFLICT
     if reason is not Reason.NONE:
         return DoseStatus.NOT_VALID, reason
+    if target.intervals and too_soon(given, target, progress):
+        return DoseStatus.NOT_VALID, Reason.TOO_SOON
+    if given.conflicts and conflicts(given, progress):
+        return DoseStatus.NOT_VALID, Reason.CONFLICT
     return product_status(given, target, progress.patient)
 
 
@@ -64,7 +65,10 @@ def record(given: Given, target: Target | None, status: DoseStatus, reason: Reas
 
 def age_rule(target: Target, reference: Watch) -> AgeRule | None:
     """The age rule in force on a day; a target without one takes any age."""
-    return next((rule for rule in target.ages if reference.within(*rule.effective)), None)
+    for rule in target.ages:
+        if rule.effective is None or reference.within(*rule.effective):
+            return rule
+    return None
 
 
 def age_reason(given: Given, target: Target, patient: Patient) -> Reason:
@@ -81,37 +85,40 @@ def age_reason(given: Given, target: Target, patient: Patient) -> Reason:
 
 def too_soon(given: Given, target: Target, progress: Progress) -> bool:
     """Evaluate preferable and allowable intervals (6.5, 6.6): all of the first kind, else all of the second."""
-    if not target.intervals:
+    if _all_reached(target.intervals, given, progress):
         return False
-    earlier = progress.patient.given[: progress.patient.given.index(given)]
-    if _all_reached(target.intervals, given, progress, earlier):
-        return False
-    return not target.allowable_intervals or not _all_reached(target.allowable_intervals, given, progress, earlier)
+    return not target.allowable_intervals or not _all_reached(target.allowable_intervals, given, progress)
 
 
-def _all_reached(intervals: Iterable[Interval], given: Given, progress: Progress, earlier: list[Given]) -> bool:
-    for interval in intervals_in_force(intervals, given.reference):
-        start = interval_start(interval, progress, earlier)
+def _all_reached(intervals: tuple[Interval, ...], given: Given, progress: Progress) -> bool:
+    for interval in intervals:
         length = interval.absolute_minimum
-        if start is not None and length is not None and given.day < add(start, length):
+        if length is None or not in_force(interval, given.reference):
+            continue
+        start = interval_start(interval, progress, given.position)
+        if start is not None and given.day < add(start, length):
             return False
     return True
 
 
-def intervals_in_force(intervals: Iterable[Interval], reference: Watch) -> list[Interval]:
-    """The intervals that hold on a day."""
-    return [interval for interval in intervals if reference.within(*interval.effective)]
+def in_force(interval: Interval, reference: Watch) -> bool:
+    """Whether an interval holds on a day."""
+    return interval.effective is None or reference.within(*interval.effective)
 
 
-def interval_start(interval: Interval, progress: Progress, earlier: list[Given]) -> Day | None:
-    """The day from which an interval counts (CALCDTINT-1, -2, -8, -9); None when there is nothing to wait for."""
+def interval_start(interval: Interval, progress: Progress, position: int) -> Day | None:
+    """The day from which an interval counts (CALCDTINT-1, -2, -8, -9); None when there is nothing to wait for.
+
+    `position` is how many of the person's doses, of any antigen, come before.
+    """
     start: Given | None = None
     if interval.from_previous:
         start = progress.previous
     elif interval.from_target is not None:
         start = progress.satisfied.get(interval.from_target)
     elif interval.from_most_recent:
-        start = next((one for one in reversed(earlier) if one.cvx in interval.from_most_recent), None)
+        earlier = reversed(progress.patient.given[:position])
+        start = next((one for one in earlier if one.cvx in interval.from_most_recent), None)
     elif interval.from_observation is not None:
         return progress.patient.observed_on(interval.from_observation)
     return start.day if start is not None else None
@@ -122,11 +129,8 @@ def conflicts(given: Given, progress: Progress) -> bool:
 
     The shorter end holds after a dose that is valid here or is not judged in this series.
     """
-    pairs = progress.patient.schedule.conflicts.get(given.cvx)
-    if pairs is None:
-        return False
-    for earlier in progress.patient.given:
-        pair = pairs.get(earlier.cvx) if earlier.day <= given.day and earlier is not given else None
+    for earlier in progress.patient.given[: given.position]:
+        pair = given.conflicts.get(earlier.cvx)
         if pair is None or given.day < add(earlier.day, pair.begin):
             continue
         judged = progress.judgements.get(earlier)
@@ -138,11 +142,11 @@ def conflicts(given: Given, progress: Progress) -> bool:
 
 def product_status(given: Given, target: Target, patient: Patient) -> tuple[DoseStatus, Reason]:
     """Evaluate for a preferable, then for an allowable vaccine (6.8, 6.9). A low volume is told, never held against."""
-    preferable = next((one for one in target.preferable if is_preferable(one, given, patient)), None)
-    if preferable is not None:
-        volume = given.dose.volume
-        low = volume is not None and preferable.volume is not None and volume < preferable.volume
-        return DoseStatus.VALID, Reason.LOW_VOLUME if low else Reason.NONE
+    for one in target.preferable:
+        if one.cvx == given.cvx and is_preferable(one, given, patient):
+            volume = given.dose.volume
+            low = volume is not None and one.volume is not None and volume < one.volume
+            return DoseStatus.VALID, Reason.LOW_VOLUME if low else Reason.NONE
     for one in target.allowable:
         if one.cvx == given.cvx and patient.ages.within(given.day, one.begin, one.end):
             return DoseStatus.VALID, Reason.NONE
@@ -150,9 +154,7 @@ def product_status(given: Given, target: Target, patient: Patient) -> tuple[Dose
 
 
 def is_preferable(vaccine: Vaccine, given: Given, patient: Patient) -> bool:
-    """Table 6-26: product, age, and the maker where the schedule names one."""
-    return (
-        vaccine.cvx == given.cvx
-        and (vaccine.maker is None or vaccine.maker == given.dose.maker)
-        and patient.ages.within(given.day, vaccine.begin, vaccine.end)
-    )
+    """Table 6-26, for a dose of the product: its age range, and the maker where the schedule names one."""
+    if vaccine.maker is not None and vaccine.maker != given.dose.maker:
+        return False
+    return patient.ages.within(given.day, vaccine.begin, vaccine.end)

@@ -5,7 +5,7 @@ from enum import Enum
 
 from care_gap_engine.domain.vaccines.contraindications import Safety
 from care_gap_engine.domain.vaccines.days import LAST_DAY, Day, Watch, add
-from care_gap_engine.domain.vaccines.evaluate import age_rule, interval_start, intervals_in_force
+from care_gap_engine.domain.vaccines.evaluate import age_rule, in_force, interval_start
 from care_gap_engine.domain.vaccines.model import AgeRule, Interval, Series, Target
 from care_gap_engine.domain.vaccines.patient import Patient
 from care_gap_engine.domain.vaccines.progress import Progress
@@ -36,18 +36,18 @@ class Why(str, Enum):
     NO_TIME_LEFT = "the next dose cannot be given before the maximum age"
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class SeriesForecast:
-    """One series of one person: what was judged, and what is next. Days are None where the schedule gives none.
+    """What is next in a series. Days are None where the schedule gives none.
 
-    `start` is the earliest day as the schedule gives it; `earliest` is the day of birth where it gives none.
+    `position` is the place of the target in the series, or behind the last one. `start` is the earliest day as the
+    schedule gives it; `earliest` is the day of birth where it gives none.
     """
 
-    progress: Progress
     status: Status
     why: Why
+    position: int
     target: Target | None = None
-    position: int = 0
     dose_number: int | None = None
     start: Day | None = None
     earliest: Day | None = None
@@ -56,64 +56,72 @@ class SeriesForecast:
     latest: Day | None = None
     priority: bool = False
 
+
+@dataclass(slots=True, eq=False)
+class PatientSeries:
+    """A relevant series of one person: the doses judged, and what is next as soon as it is asked for."""
+
+    progress: Progress
+    safety: Safety
+    known: SeriesForecast | None = None
+
     @property
     def series(self) -> Series:
         """The series that this is about."""
         return self.progress.series
 
+    @property
+    def forecast(self) -> SeriesForecast:
+        """Most series of a person are passed over by selection; only the others are worth the work."""
+        if self.known is None:
+            self.known = forecast_series(self.progress, self.safety)
+        return self.known
+
+    @property
+    def is_complete(self) -> bool:
+        """All targets are satisfied or skipped, and at least one is satisfied."""
+        return self.forecast.status is Status.COMPLETE
+
 
 def forecast_series(progress: Progress, safety: Safety) -> SeriesForecast:
     """Chapter 7 for the first target that is neither satisfied nor skipped; validated at its earliest day (7.6)."""
-    position = progress.position
-    while True:
-        position = next_position(progress, position, progress.patient.as_of)
-        if position == len(progress.series.targets):
-            return _finished(progress, position)
-        found = forecast_target(progress, safety, position)
-        if found.earliest is None:
-            return found
-        target = progress.series.targets[position]
-        if not can_be_skipped(target.skips_at_forecast, progress, Watch(found.earliest), LAST_DAY):
-            return found
-        position += 1
-
-
-def next_position(progress: Progress, position: int, reference: Watch) -> int:
-    """Pass over targets that can be skipped on the as-of day (7.1)."""
-    targets = progress.series.targets
+    targets, position = progress.series.targets, progress.position
     while position < len(targets):
-        if not can_be_skipped(targets[position].skips_at_forecast, progress, reference, LAST_DAY):
-            return position
+        skips = targets[position].skips_at_forecast
+        if skips and can_be_skipped(skips, progress, progress.patient.as_of, LAST_DAY):
+            position += 1
+            continue
+        found = forecast_target(progress, safety, position)
+        if found.earliest is None or not skips:
+            return found
+        if not can_be_skipped(skips, progress, Watch(found.earliest), LAST_DAY):
+            return found
         position += 1
-    return position
-
-
-def _finished(progress: Progress, position: int) -> SeriesForecast:
     if progress.valid:
-        return SeriesForecast(progress, Status.COMPLETE, Why.COMPLETE, position=position)
-    return SeriesForecast(progress, Status.NOT_RECOMMENDED, Why.HISTORY, position=position)
+        return SeriesForecast(Status.COMPLETE, Why.COMPLETE, position)
+    return SeriesForecast(Status.NOT_RECOMMENDED, Why.HISTORY, position)
 
 
 def forecast_target(progress: Progress, safety: Safety, position: int) -> SeriesForecast:
     """Determine forecast need (7.2 to 7.4, table 7-10), then generate dates (7.5)."""
     patient, target = progress.patient, progress.series.targets[position]
     if safety.immune:
-        return SeriesForecast(progress, Status.IMMUNE, Why.IMMUNE, position=position)
+        return SeriesForecast(Status.IMMUNE, Why.IMMUNE, position)
     if safety.forbids(progress.series):
-        return SeriesForecast(progress, Status.CONTRAINDICATED, Why.CONTRAINDICATED, position=position)
+        return SeriesForecast(Status.CONTRAINDICATED, Why.CONTRAINDICATED, position)
     if target.season_end is not None and patient.as_of.reached(target.season_end + 1):
-        return SeriesForecast(progress, Status.NOT_RECOMMENDED, Why.SEASON_OVER, position=position)
+        return SeriesForecast(Status.NOT_RECOMMENDED, Why.SEASON_OVER, position)
     rule = age_rule(target, patient.as_of)
     maximum = patient.ages[rule.maximum] if rule and rule.maximum else None
     if maximum is not None and patient.as_of.reached(maximum):
-        return SeriesForecast(progress, Status.AGED_OUT, Why.TOO_OLD, position=position)
+        return SeriesForecast(Status.AGED_OUT, Why.TOO_OLD, position)
     intervals = _started(target, progress)
     start = earliest_day(target, rule, intervals, progress)
     earliest = patient.ages.birth if start is None else start
     if maximum is not None and earliest >= maximum:
-        return SeriesForecast(progress, Status.AGED_OUT, Why.NO_TIME_LEFT, position=position)
+        return SeriesForecast(Status.AGED_OUT, Why.NO_TIME_LEFT, position)
     return SeriesForecast(
-        progress, Status.NOT_COMPLETE, Why.DUE, target, position,
+        Status.NOT_COMPLETE, Why.DUE, position, target,
         dose_number=dose_number(target, progress),
         start=start,
         earliest=earliest,
@@ -127,8 +135,10 @@ def forecast_target(progress: Progress, safety: Safety, position: int) -> Series
 def _started(target: Target, progress: Progress) -> list[tuple[Interval, Day]]:
     """The intervals in force that have something to count from, with its day."""
     found = []
-    for interval in intervals_in_force(target.intervals, progress.patient.as_of):
-        start = interval_start(interval, progress, progress.patient.given)
+    for interval in target.intervals:
+        if not in_force(interval, progress.patient.as_of):
+            continue
+        start = interval_start(interval, progress, len(progress.patient.given))
         if start is not None:
             found.append((interval, start))
     return found

@@ -6,7 +6,7 @@ from datetime import date
 
 from care_gap_engine.domain.vaccines.antigens import AntigenOutcome, judge_antigen
 from care_gap_engine.domain.vaccines.days import LAST_DAY, Day
-from care_gap_engine.domain.vaccines.forecast import SeriesForecast, Status, Why
+from care_gap_engine.domain.vaccines.forecast import PatientSeries, Status, Why
 from care_gap_engine.domain.vaccines.groups import Joined, join
 from care_gap_engine.domain.vaccines.model import RISK, STANDARD, Publication, Schedule, VaccineGroup
 from care_gap_engine.domain.vaccines.patient import Aside, Dose, Given, Observation, Patient, Person, organize
@@ -111,7 +111,7 @@ def judge_group(group: VaccineGroup, patient: Patient) -> GroupOutcome:
         best = {name: of_kind for name, one in outcomes.items() if (of_kind := _of_kind(one, kind))}
         if best:
             joined[kind] = join(group, best, last_dose)
-    forecasts = tuple(_told(kind, one, outcomes) for kind, one in joined.items())
+    forecasts = tuple(_told(kind, one) for kind, one in joined.items())
     return GroupOutcome(
         group.name,
         forecasts,
@@ -121,7 +121,7 @@ def judge_group(group: VaccineGroup, patient: Patient) -> GroupOutcome:
     )
 
 
-def _of_kind(outcome: AntigenOutcome, kind: str) -> list[SeriesForecast]:
+def _of_kind(outcome: AntigenOutcome, kind: str) -> list[PatientSeries]:
     """The best series that are risk series, or those that are not."""
     return [one for one in outcome.best if (one.series.kind == RISK) is (kind == RISK)]
 
@@ -146,20 +146,20 @@ def judged_dose(given: Given, outcomes: Iterable[AntigenOutcome]) -> JudgedDose:
     return JudgedDose(given.dose, judged.status, judged.reason, series, judged.target, given.sources)
 
 
-def _told(kind: str, joined: Joined, outcomes: dict[str, AntigenOutcome]) -> GroupForecast:
+def _told(kind: str, joined: Joined) -> GroupForecast:
     leading = joined.leading
     due = joined.status is Status.NOT_COMPLETE
     return GroupForecast(
         kind=kind,
         status=joined.status,
-        why=leading[0].why if leading else Why.COMPLETE,
+        why=leading[0].forecast.why if leading else Why.COMPLETE,
         series=tuple(one.series.name for one in leading),
         dose_number=joined.dose_number,
         earliest=_date(joined.earliest),
         recommended=_date(joined.recommended),
         past_due=_date(joined.past_due),
         latest=_date(joined.latest),
-        products=products_that_fit([(one, outcomes[one.series.antigen].safety) for one in leading]) if due else (),
+        products=products_that_fit(leading) if due else (),
         guidance=tuple(dict.fromkeys(text for one in leading for text in one.series.guidance)),
     )
 

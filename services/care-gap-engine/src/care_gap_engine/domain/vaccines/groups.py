@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from care_gap_engine.domain.vaccines.days import Day
-from care_gap_engine.domain.vaccines.forecast import SeriesForecast, Status
+from care_gap_engine.domain.vaccines.forecast import PatientSeries, Status
 from care_gap_engine.domain.vaccines.model import VaccineGroup
 
 ONE_ANTIGEN = (
@@ -19,7 +19,7 @@ class Joined:
     """A vaccine group forecast, and the series it stands on."""
 
     status: Status
-    leading: tuple[SeriesForecast, ...]
+    leading: tuple[PatientSeries, ...]
     dose_number: int | None = None
     earliest: Day | None = None
     recommended: Day | None = None
@@ -27,49 +27,49 @@ class Joined:
     latest: Day | None = None
 
 
-def join(group: VaccineGroup, best: dict[str, list[SeriesForecast]], last_dose: Day | None) -> Joined:
+def join(group: VaccineGroup, best: dict[str, list[PatientSeries]], last_dose: Day | None) -> Joined:
     """The forecast of a group from the best series of its antigens, all risk or all standard (9.1 to 9.3).
 
     `last_dose` is the day of the last dose of the group, of any status.
     """
     chosen = [of_one_antigen(found) for found in best.values()]
     if not group.whole:
-        chosen = [one for one in chosen if one.status is not Status.CONTRAINDICATED] or chosen
+        chosen = [one for one in chosen if one.forecast.status is not Status.CONTRAINDICATED] or chosen
     status = group_status(chosen)
-    leading = tuple(one for one in chosen if one.status is status)
+    leading = tuple(one for one in chosen if one.forecast.status is status)
     if status is not Status.NOT_COMPLETE:
         return Joined(status, leading)
     earliest = earliest_day(leading, last_dose)
-    past_due = min((one.past_due for one in leading if one.past_due is not None), default=None)
+    past_due = min((one.forecast.past_due for one in leading if one.forecast.past_due is not None), default=None)
     number = min if group.whole else max
     return Joined(
         status=status,
         leading=leading,
-        dose_number=number(one.dose_number for one in leading if one.dose_number is not None),
+        dose_number=number(one.forecast.dose_number for one in leading if one.forecast.dose_number is not None),
         earliest=earliest,
-        recommended=max(earliest, min(one.recommended for one in leading if one.recommended is not None)),
+        recommended=max(earliest, min(one.forecast.recommended for one in leading if one.forecast.recommended is not None)),
         past_due=None if past_due is None else max(earliest, past_due),
-        latest=min((one.latest for one in leading if one.latest is not None), default=None),
+        latest=min((one.forecast.latest for one in leading if one.forecast.latest is not None), default=None),
     )
 
 
-def of_one_antigen(found: Sequence[SeriesForecast]) -> SeriesForecast:
+def of_one_antigen(found: Sequence[PatientSeries]) -> PatientSeries:
     """One antigen with several best series: what is still to be done wins (9.2)."""
-    return min(found, key=lambda one: ONE_ANTIGEN.index(one.status))
+    return min(found, key=lambda one: ONE_ANTIGEN.index(one.forecast.status))
 
 
-def group_status(chosen: Sequence[SeriesForecast]) -> Status:
+def group_status(chosen: Sequence[PatientSeries]) -> Status:
     """Table 9-4; for one antigen it is that antigen's status."""
-    statuses = {one.status for one in chosen}
+    statuses = {one.forecast.status for one in chosen}
     for status in ANY_OF:
         if status in statuses:
             return status
     return Status.IMMUNE if statuses == {Status.IMMUNE} else Status.COMPLETE
 
 
-def earliest_day(leading: Sequence[SeriesForecast], last_dose: Day | None) -> Day:
+def earliest_day(leading: Sequence[PatientSeries], last_dose: Day | None) -> Day:
     """MULTIANTVG-1: the latest of the earliest days; with a priority forecast the first, not before the last dose."""
-    days = [one.earliest for one in leading if one.earliest is not None]
-    if len(leading) > 1 and any(one.priority for one in leading):
+    days = [one.forecast.earliest for one in leading if one.forecast.earliest is not None]
+    if len(leading) > 1 and any(one.forecast.priority for one in leading):
         return max(min(days), last_dose or min(days))
     return max(days)

@@ -8,8 +8,8 @@ from care_gap_engine.domain.vaccines.days import Day, Period
 
 STANDARD, RISK, EVALUATION_ONLY = "Standard", "Risk", "Evaluation Only"
 
-EFFECTIVE = tuple[Day | None, Day | None]
-"""First day in force and first day no longer in force; None is open."""
+EFFECTIVE = tuple[Day | None, Day | None] | None
+"""First day in force and first day no longer in force, None being open; None in place of both: always in force."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +130,9 @@ class Indication:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One way to become protected against one antigen."""
+    """One way to become protected against one antigen; `order` is its place in the file."""
 
+    order: int
     name: str
     antigen: str
     vaccine_group: str
@@ -173,10 +174,15 @@ class BirthDateImmunity:
 
 @dataclass(frozen=True, slots=True)
 class Antigen:
-    """What a series protects against, and what else the schedule says about it."""
+    """What a series protects against, and what else the schedule says about it.
+
+    `series_for_all` needs no indication; `risk_series` has, by observation, those that it can make relevant.
+    """
 
     name: str
     series: tuple[Series, ...]
+    series_for_all: tuple[Series, ...]
+    risk_series: Mapping[str, tuple[Series, ...]]
     immunity_observations: frozenset[str]
     immunity_by_birth: tuple[BirthDateImmunity, ...]
     contraindications: tuple[Contraindication, ...]

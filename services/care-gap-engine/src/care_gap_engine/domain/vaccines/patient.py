@@ -1,15 +1,16 @@
 """What is known of one person, brought into the order that the logic asks for (chapters 4.1 and 4.2)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
 
 from care_gap_engine.domain.vaccines.build import code
 from care_gap_engine.domain.vaccines.days import LAST_DAY, Ages, Day, Watch
-from care_gap_engine.domain.vaccines.model import Product, Schedule
+from care_gap_engine.domain.vaccines.model import Conflict, Product, Schedule
 
 COMPLETED = "completed"
+NO_CONFLICTS: Mapping[str, Conflict] = {}
 
 
 class Aside(str, Enum):
@@ -64,7 +65,11 @@ class Person:
 
 @dataclass(slots=True, eq=False)
 class Given:
-    """One vaccination that takes part: an antigen administered record of each antigen it holds (4.2)."""
+    """One vaccination that takes part: an antigen administered record of each antigen it holds (4.2).
+
+    `position` is how many doses of any antigen come before it; `conflicts` are those of its product with earlier
+    ones; `substandard`: lot or dose were not fit (6.1).
+    """
 
     dose: Dose
     day: Day
@@ -72,12 +77,9 @@ class Given:
     product: Product
     sources: tuple[Dose, ...]
     reference: Watch
-
-    @property
-    def substandard(self) -> bool:
-        """Whether lot or dose were not fit (6.1)."""
-        expired = self.dose.expired_on
-        return self.dose.substandard or (expired is not None and self.day > expired.toordinal())
+    conflicts: Mapping[str, Conflict]
+    substandard: bool
+    position: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -134,7 +136,8 @@ def organize(
     dated = [dose for dose in sorted(doses, key=_order) if _takes_part(patient, dose)]
     patient.given = _reconciled(patient, dated)
     patient.next_record = patient.as_of.next_change
-    for given in patient.given:
+    for position, given in enumerate(patient.given):
+        given.position = position
         for association in given.product.associations:
             if patient.ages.within(given.day, association.begin, association.end):
                 patient.by_antigen.setdefault(association.antigen, []).append(given)
@@ -188,7 +191,11 @@ def _given(patient: Patient, dose: Dose) -> Given:
     assert dose.given is not None
     day = dose.given.toordinal()
     product = patient.schedule.products[code(dose.cvx)]
-    return Given(dose, day, product.cvx, product, (dose,), Watch(day))
+    return Given(
+        dose, day, product.cvx, product, (dose,), Watch(day),
+        conflicts=patient.schedule.conflicts.get(product.cvx, NO_CONFLICTS),
+        substandard=dose.substandard or (dose.expired_on is not None and dose.given > dose.expired_on),
+    )  # fmt: skip
 
 
 def _same_shot(one: Given, other: Given) -> bool:

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from care_gap_engine.domain.vaccines.contraindications import Safety
 from care_gap_engine.domain.vaccines.days import Day
-from care_gap_engine.domain.vaccines.forecast import SeriesForecast
+from care_gap_engine.domain.vaccines.forecast import PatientSeries
 from care_gap_engine.domain.vaccines.model import Vaccine
 from care_gap_engine.domain.vaccines.patient import Patient
 
@@ -20,21 +19,21 @@ class ProductThatFits:
     named: bool
 
 
-def products_that_fit(leading: Sequence[tuple[SeriesForecast, Safety]]) -> tuple[ProductThatFits, ...]:
+def products_that_fit(leading: Sequence[PatientSeries]) -> tuple[ProductThatFits, ...]:
     """Those that serve every leading series; where none does, those that serve any."""
-    columns = [_of_series(one, safety) for one, safety in leading]
+    columns = [_of_series(one) for one in leading]
     everywhere = [product for product in columns[0] if all(product in column for column in columns)]
     anywhere = [product for column in columns for product in column]
     return tuple(dict.fromkeys(everywhere or anywhere))
 
 
-def _of_series(one: SeriesForecast, safety: Safety) -> list[ProductThatFits]:
-    if one.target is None or one.recommended is None:
+def _of_series(one: PatientSeries) -> list[ProductThatFits]:
+    if one.forecast.target is None or one.forecast.recommended is None:
         return []
     return [
         ProductThatFits(vaccine.cvx, vaccine.name, vaccine.trade_name, vaccine.forecast)
-        for vaccine in one.target.preferable
-        if vaccine.cvx not in safety.forbidden and _fits_age(vaccine, one.recommended, one.progress.patient)
+        for vaccine in one.forecast.target.preferable
+        if vaccine.cvx not in one.safety.forbidden and _fits_age(vaccine, one.forecast.recommended, one.progress.patient)
     ]
 
 

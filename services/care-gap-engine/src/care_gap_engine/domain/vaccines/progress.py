@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from care_gap_engine.domain.vaccines.model import Series
 from care_gap_engine.domain.vaccines.patient import Given, Patient
@@ -31,11 +32,9 @@ class Reason(str, Enum):
     LOW_VOLUME = "less than the recommended volume"
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """One dose in one series; `target` is the number of the target dose it was held against, if any was left."""
+class Judgement(NamedTuple):
+    """A dose in one series; `target` is the number of the target dose it was held against, if any was left."""
 
-    given: Given
     status: DoseStatus
     reason: Reason
     target: int | None

@@ -4,17 +4,17 @@ from collections.abc import Callable, Iterable, Sequence
 
 from care_gap_engine.domain.vaccines.days import LAST_DAY, Day, add
 from care_gap_engine.domain.vaccines.evaluate import age_rule
-from care_gap_engine.domain.vaccines.forecast import SeriesForecast, Status
+from care_gap_engine.domain.vaccines.forecast import PatientSeries, Status
 from care_gap_engine.domain.vaccines.model import EVALUATION_ONLY, RISK
 from care_gap_engine.domain.vaccines.progress import DoseStatus
 
 
-def best_series(forecasts: Sequence[SeriesForecast]) -> list[SeriesForecast]:
+def best_series(forecasts: Sequence[PatientSeries]) -> list[PatientSeries]:
     """The series of one antigen that count: none, one, or one of each series group that is needed."""
-    groups: dict[str, list[SeriesForecast]] = {}
+    groups: dict[str, list[PatientSeries]] = {}
     for one in forecasts:
         groups.setdefault(one.series.group, []).append(one)
-    prioritized: dict[str, SeriesForecast] = {}
+    prioritized: dict[str, PatientSeries] = {}
     for name, members in groups.items():
         chosen = prioritized_series(members)
         if chosen is not None and may_start(chosen):
@@ -22,23 +22,23 @@ def best_series(forecasts: Sequence[SeriesForecast]) -> list[SeriesForecast]:
     return [one for one in prioritized.values() if is_best(one, prioritized)]
 
 
-def may_start(one: SeriesForecast) -> bool:
+def may_start(one: PatientSeries) -> bool:
     """A series for a later age says nothing yet, unless the person is in it already."""
     patient, age = one.progress.patient, one.series.min_age_to_start
     return age is None or bool(one.progress.valid) or patient.as_of.reached(patient.ages[age])
 
 
-def is_best(one: SeriesForecast, prioritized: dict[str, SeriesForecast]) -> bool:
+def is_best(one: PatientSeries, prioritized: dict[str, PatientSeries]) -> bool:
     """Determine best patient series (8.8, table 8-14)."""
-    if is_complete(one):
+    if one.is_complete:
         return True
     equivalent = [prioritized[name] for name in one.series.equivalent_groups if name in prioritized]
-    if one.series.kind == EVALUATION_ONLY or any(is_complete(other) for other in equivalent):
+    if one.series.kind == EVALUATION_ONLY or any(other.is_complete for other in equivalent):
         return False
     return one.series.kind == RISK or not any(other.series.kind == RISK for other in equivalent)
 
 
-def prioritized_series(members: Sequence[SeriesForecast]) -> SeriesForecast | None:
+def prioritized_series(members: Sequence[PatientSeries]) -> PatientSeries | None:
     """One series of a series group (8.1 to 8.7); None when none of them comes into question."""
     scorable = scorable_series(members)
     default = next((one for one in members if one.series.default), None)
@@ -46,7 +46,7 @@ def prioritized_series(members: Sequence[SeriesForecast]) -> SeriesForecast | No
         return default
     if len(scorable) == 1:
         return scorable[0]
-    complete = [one for one in scorable if is_complete(one)]
+    complete = [one for one in scorable if one.is_complete]
     in_process = [one for one in scorable if is_in_process(one)]
     if len(complete) == 1:
         return complete[0]
@@ -61,53 +61,53 @@ def prioritized_series(members: Sequence[SeriesForecast]) -> SeriesForecast | No
     return highest(scorable, points_without_doses)
 
 
-def scorable_series(members: Sequence[SeriesForecast]) -> list[SeriesForecast]:
+def scorable_series(members: Sequence[PatientSeries]) -> list[PatientSeries]:
     """Pre-filter patient series (8.1, SELECTB-24 and SELECTSCORE-2)."""
-    candidates = [one for one in members if one.status is not Status.CONTRAINDICATED] or list(members)
+    candidates = [one for one in members if not _is_contraindicated(one)] or list(members)
     highest_priority = min((one.series.priority for one in members if one.series.kind == RISK), default="")
     untouched = not any(one.progress.valid or one.series.default for one in members)
     return [one for one in candidates if _is_scorable(one, highest_priority, untouched)]
 
 
-def _is_scorable(one: SeriesForecast, highest_priority: str, untouched: bool) -> bool:
+def _is_contraindicated(one: PatientSeries) -> bool:
+    """Asked first of what is known of the antigen, so that a healthy person's series are not forecast for it."""
+    return one.safety.warns and one.forecast.status is Status.CONTRAINDICATED
+
+
+def _is_scorable(one: PatientSeries, highest_priority: str, untouched: bool) -> bool:
     if one.series.kind == RISK:
         return one.series.priority == highest_priority
     if one.series.kind == EVALUATION_ONLY:
-        return is_complete(one)
+        return one.is_complete
     return untouched or _started_in_time(one)
 
 
-def _started_in_time(one: SeriesForecast) -> bool:
+def _started_in_time(one: PatientSeries) -> bool:
     valid, age = one.progress.valid, one.series.max_age_to_start
     return bool(valid) and (age is None or valid[0].day < one.progress.patient.ages[age])
 
 
-def is_complete(one: SeriesForecast) -> bool:
-    """All targets are satisfied or skipped, and at least one is satisfied."""
-    return one.status is Status.COMPLETE
-
-
-def is_in_process(one: SeriesForecast) -> bool:
+def is_in_process(one: PatientSeries) -> bool:
     """At least one target is satisfied, and more is to come (SELECTB-16)."""
-    return one.status is Status.NOT_COMPLETE and bool(one.progress.valid)
+    return one.forecast.status is Status.NOT_COMPLETE and bool(one.progress.valid)
 
 
-Points = Callable[[Sequence[SeriesForecast]], list[int]]
+Points = Callable[[Sequence[PatientSeries]], list[int]]
 
 
-def highest(members: Sequence[SeriesForecast], points: Points) -> SeriesForecast:
+def highest(members: Sequence[PatientSeries], points: Points) -> PatientSeries:
     """Select prioritized patient series (8.7): the most points; ties go to the lower preference number."""
     scores = points(members)
     order = [(-score, one.series.preference) for score, one in zip(scores, members, strict=True)]
     return members[order.index(min(order))]
 
 
-def points_of_complete(members: Sequence[SeriesForecast]) -> list[int]:
+def points_of_complete(members: Sequence[PatientSeries]) -> list[int]:
     """Complete patient series (8.4)."""
     return leading([_valid(one) for one in members], 1)
 
 
-def points_in_process(members: Sequence[SeriesForecast]) -> list[int]:
+def points_in_process(members: Sequence[PatientSeries]) -> list[int]:
     """In-process patient series (8.5, table 8-9)."""
     finishes = [finish_day(one) for one in members]
     completable = [is_completable(one, day) for one, day in zip(members, finishes, strict=True)]
@@ -120,10 +120,10 @@ def points_in_process(members: Sequence[SeriesForecast]) -> list[int]:
     )
 
 
-def points_without_doses(members: Sequence[SeriesForecast]) -> list[int]:
+def points_without_doses(members: Sequence[PatientSeries]) -> list[int]:
     """No valid doses (8.6, table 8-11)."""
     return added(
-        leading([-(one.start or LAST_DAY) for one in members], 1),
+        leading([-(one.forecast.start or LAST_DAY) for one in members], 1),
         [1 if is_completable(one, finish_day(one)) else -1 for one in members],
         [-1 if one.series.product else 1 for one in members],
     )
@@ -141,30 +141,30 @@ def added(*columns: Iterable[int]) -> list[int]:
     return [sum(row) for row in zip(*columns, strict=True)]
 
 
-def finish_day(one: SeriesForecast) -> Day:
+def finish_day(one: PatientSeries) -> Day:
     """SELECTB-12: the earliest day of the next dose plus the longest minimum interval of those after it."""
-    if one.earliest is None:
+    if one.forecast.earliest is None:
         return LAST_DAY
-    lengths = [interval.minimum for target in one.series.targets[one.position + 1 :] for interval in target.intervals]
-    return max((add(one.earliest, length) for length in lengths if length is not None), default=one.earliest)
+    lengths = [interval.minimum for target in one.series.targets[one.forecast.position + 1 :] for interval in target.intervals]
+    return max((add(one.forecast.earliest, length) for length in lengths if length is not None), default=one.forecast.earliest)
 
 
-def is_completable(one: SeriesForecast, finish: Day) -> bool:
+def is_completable(one: PatientSeries, finish: Day) -> bool:
     """SELECTB-3: it can be finished before the maximum age of its last target."""
     patient = one.progress.patient
     rule = age_rule(one.series.targets[-1], patient.as_of)
     return rule is None or rule.maximum is None or finish < patient.ages[rule.maximum]
 
 
-def _valid(one: SeriesForecast) -> int:
+def _valid(one: PatientSeries) -> int:
     return len(one.progress.valid)
 
 
-def _missing(one: SeriesForecast) -> int:
+def _missing(one: PatientSeries) -> int:
     """Targets that are not satisfied (SELECTB-5)."""
-    return len(one.series.targets) - one.position
+    return len(one.series.targets) - one.forecast.position
 
 
-def _all_valid(one: SeriesForecast) -> bool:
+def _all_valid(one: PatientSeries) -> bool:
     """SELECTB-2: every dose of the antigen is valid in this series."""
     return all(judged.status is DoseStatus.VALID for judged in one.progress.judgements.values())

@@ -11,20 +11,27 @@ from care_gap_engine.domain.vaccines.progress import Progress
 def can_be_skipped(skips: Iterable[Skip], progress: Progress, reference: Watch, before: Day) -> bool:
     """Table 6-11. The reference day is the dose's day when evaluating, the as-of day or the earliest day when
     forecasting (CONDSKIP-2); doses given before the day `before` are counted."""
-    return any(_skip_holds(skip, progress, reference, before) for skip in skips)
+    for skip in skips:
+        if _skip_holds(skip, progress, reference, before):
+            return True
+    return False
 
 
 def _skip_holds(skip: Skip, progress: Progress, reference: Watch, before: Day) -> bool:
-    wanted = all if skip.all_needed else any
-    return wanted(_set_is_met(one, progress, reference, before) for one in skip.sets)
+    for one in skip.sets:
+        if _set_is_met(one, progress, reference, before) is not skip.all_needed:
+            return not skip.all_needed
+    return skip.all_needed
 
 
 def _set_is_met(one: SkipSet, progress: Progress, reference: Watch, before: Day) -> bool:
     """Table 6-10, for a set that is in force."""
-    if not reference.within(*one.effective):
+    if one.effective is not None and not reference.within(*one.effective):
         return False
-    wanted = all if one.all_needed else any
-    return wanted(_is_met(condition, progress, reference, before) for condition in one.conditions)
+    for condition in one.conditions:
+        if _is_met(condition, progress, reference, before) is not one.all_needed:
+            return not one.all_needed
+    return one.all_needed
 
 
 def _is_met(condition: Condition, progress: Progress, reference: Watch, before: Day) -> bool:
@@ -38,25 +45,23 @@ def _is_met(condition: Condition, progress: Progress, reference: Watch, before: 
         return progress.previous is not None and reference.reached(add(progress.previous.day, condition.interval))
     if condition.kind == "completed series":
         return not condition.series_groups.isdisjoint(progress.complete_groups)
-    return _compares(condition, sum(1 for given in _counted(condition, progress) if given.day < before))
+    return _compares(condition, count(condition, progress, before))
 
 
-def _counted(condition: Condition, progress: Progress) -> Iterable[Given]:
-    """CONDSKIP-1, without the reference day: doses by product, age and date; the valid ones, or all of them.
+def count(condition: Condition, progress: Progress, before: Day) -> int:
+    """CONDSKIP-1: how many doses before a day fit by product, age and date; the valid ones, or all of them.
 
     A list of products may name some that do not hold the antigen, so it is looked for among all of the person's doses.
     """
-    ages = progress.patient.ages
     total = progress.patient.given if condition.vaccines else progress.doses
-    for given in progress.valid if condition.valid_only else total:
-        if condition.vaccines and given.cvx not in condition.vaccines:
-            continue
-        if condition.start_day is not None and given.day < condition.start_day:
-            continue
-        if condition.end_day is not None and given.day >= condition.end_day:
-            continue
-        if ages.within(given.day, condition.begin, condition.end):
-            yield given
+    return sum(
+        given.day < before
+        and (not condition.vaccines or given.cvx in condition.vaccines)
+        and (condition.start_day is None or given.day >= condition.start_day)
+        and (condition.end_day is None or given.day < condition.end_day)
+        and progress.patient.ages.within(given.day, condition.begin, condition.end)
+        for given in (progress.valid if condition.valid_only else total)
+    )
 
 
 def _compares(condition: Condition, count: int) -> bool:
