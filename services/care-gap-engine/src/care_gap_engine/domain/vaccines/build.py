@@ -77,7 +77,16 @@ def antigen(name: str, found: form.AntigenForm) -> model.Antigen:
         products = tuple(_contraindication(one) for one in found.contraindications.vaccine.contraindication)
     histories = frozenset(code(one.guidelineCode) for one in found.immunity.clinicalHistory)
     for_all = tuple(one for one in series if one.kind != model.RISK)
-    return model.Antigen(name, tuple(series), for_all, _by_observation(series), histories, by_birth, forbidden, products)
+    return model.Antigen(
+        name=name,
+        series=tuple(series),
+        series_for_all=for_all,
+        risk_series=_by_observation(series),
+        immunity_observations=histories,
+        immunity_by_birth=by_birth,
+        contraindications=forbidden,
+        product_contraindications=products,
+    )
 
 
 def _by_observation(series: Iterable[model.Series]) -> Mapping[str, tuple[model.Series, ...]]:
@@ -138,14 +147,14 @@ def _series(order: int, found: form.SeriesForm) -> model.Series:
 
 
 def _target(found: form.SeriesDose) -> model.Target:
-    allowable = found.allowableInterval
+    allowable = found.allowableInterval if isinstance(found.allowableInterval, list) else [found.allowableInterval]
     season = found.seasonalRecommendation or form.Season()
     skips = [(one_of(one.context, ("evaluation", "forecast", "both"), ""), _skip(one)) for one in found.conditionalSkip]
     return model.Target(
         number=int(found.doseNumber.lower().removeprefix("dose")),
         ages=tuple(_age(one) for one in found.age),
         intervals=tuple(_interval(one) for one in found.interval),
-        allowable_intervals=tuple(_interval(one) for one in (allowable if isinstance(allowable, list) else [allowable])),
+        allowable_intervals=tuple(_interval(one) for one in allowable),
         preferable=tuple(_vaccine(one) for one in found.preferableVaccine),
         allowable=tuple(_vaccine(one) for one in found.allowableVaccine),
         inadvertent=frozenset(code(one.cvx) for one in found.inadvertentVaccine),

@@ -7,9 +7,7 @@ from care_gap_engine.domain.vaccines.progress import DoseStatus, Judgement, Prog
 from care_gap_engine.domain.vaccines.skips import can_be_skipped
 
 
-def evaluate_series(
-    series: Series, patient: Patient, doses: list[Given], complete_groups: frozenset[str]
-) -> Progress:
+def evaluate_series(series: Series, patient: Patient, doses: list[Given], complete_groups: frozenset[str]) -> Progress:
     """Hold every dose of the antigen, in order, against the target that is next (4.4)."""
     progress = Progress(series, patient, doses, complete_groups)
     for given in doses:

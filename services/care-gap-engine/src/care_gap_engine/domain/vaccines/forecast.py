@@ -1,7 +1,7 @@
 """Forecasts the next dose of a series: whether, when, and with what (chapter 7)."""
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 from care_gap_engine.domain.vaccines.contraindications import Safety
 from care_gap_engine.domain.vaccines.days import LAST_DAY, Day, Watch, add
@@ -12,7 +12,7 @@ from care_gap_engine.domain.vaccines.progress import Progress
 from care_gap_engine.domain.vaccines.skips import can_be_skipped
 
 
-class Status(str, Enum):
+class Status(StrEnum):
     """Where a series or a vaccine group stands (3.2)."""
 
     COMPLETE = "complete"
@@ -23,7 +23,7 @@ class Status(str, Enum):
     NOT_RECOMMENDED = "not recommended"
 
 
-class Why(str, Enum):
+class Why(StrEnum):
     """The forecast reason (7.4)."""
 
     DUE = "a dose is needed"

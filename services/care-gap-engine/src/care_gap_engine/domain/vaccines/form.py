@@ -5,23 +5,19 @@ Unknown elements are refused: a part of a schedule that is read over would give 
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 Text = Annotated[str, Meta(min_length=1)]
 
 
-class Element(Struct, forbid_unknown_fields=True, frozen=True):
-    """An element whose children are all known."""
-
-
-class Coded(Element):
+class Coded(Struct, forbid_unknown_fields=True):
     """A reference to an observation."""
 
     code: Text
     text: str | None = None
 
 
-class Age(Element):
+class Age(Struct, forbid_unknown_fields=True):
     """Chapter 6.4 and 7.5."""
 
     absMinAge: Text | None = None
@@ -33,7 +29,7 @@ class Age(Element):
     cessationDate: Text | None = None
 
 
-class IntervalForm(Element):
+class IntervalForm(Struct, forbid_unknown_fields=True):
     """Chapter 6.5, 6.6 and 7.5."""
 
     fromPrevious: Text | None = None
@@ -49,7 +45,7 @@ class IntervalForm(Element):
     cessationDate: Text | None = None
 
 
-class VaccineForm(Element):
+class VaccineForm(Struct, forbid_unknown_fields=True):
     """Chapter 6.3, 6.8 and 6.9."""
 
     cvx: Text
@@ -62,7 +58,7 @@ class VaccineForm(Element):
     forecastVaccineType: Text | None = None
 
 
-class ConditionForm(Element):
+class ConditionForm(Struct, forbid_unknown_fields=True):
     """Chapter 6.2."""
 
     conditionType: Text
@@ -79,7 +75,7 @@ class ConditionForm(Element):
     seriesGroups: Text | None = None
 
 
-class SetForm(Element):
+class SetForm(Struct, forbid_unknown_fields=True):
     """Chapter 6.2."""
 
     condition: Annotated[list[ConditionForm], Meta(min_length=1)]
@@ -90,7 +86,7 @@ class SetForm(Element):
     conditionLogic: Text | None = None
 
 
-class SkipForm(Element):
+class SkipForm(Struct, forbid_unknown_fields=True):
     """Chapter 6.2."""
 
     context: Text
@@ -98,14 +94,14 @@ class SkipForm(Element):
     setLogic: Text | None = None
 
 
-class Season(Element):
+class Season(Struct, forbid_unknown_fields=True):
     """Chapter 7.4 and 7.5."""
 
     startDate: Text | None = None
     endDate: Text | None = None
 
 
-class SeriesDose(Element):
+class SeriesDose(Struct, forbid_unknown_fields=True):
     """A target dose."""
 
     doseNumber: Text
@@ -120,7 +116,7 @@ class SeriesDose(Element):
     seasonalRecommendation: Season | None = None
 
 
-class SelectSeries(Element):
+class SelectSeries(Struct, forbid_unknown_fields=True):
     """Chapter 8."""
 
     defaultSeries: Text
@@ -133,7 +129,7 @@ class SelectSeries(Element):
     maxAgeToStart: Text | None = None
 
 
-class IndicationForm(Element):
+class IndicationForm(Struct, forbid_unknown_fields=True):
     """Chapter 5."""
 
     observationCode: Coded
@@ -143,7 +139,7 @@ class IndicationForm(Element):
     guidance: str | None = None
 
 
-class SeriesForm(Element):
+class SeriesForm(Struct, forbid_unknown_fields=True):
     """An antigen series."""
 
     seriesName: Text
@@ -158,21 +154,21 @@ class SeriesForm(Element):
     indication: list[IndicationForm] = []
 
 
-class History(Element):
+class History(Struct, forbid_unknown_fields=True):
     """An observation that proves immunity (7.2)."""
 
     guidelineCode: Text
     guidelineTitle: str | None = None
 
 
-class Exclusion(Element):
+class Exclusion(Struct, forbid_unknown_fields=True):
     """An observation under which a year of birth proves nothing (7.2)."""
 
     exclusionCode: Text
     exclusionTitle: str | None = None
 
 
-class BirthDate(Element):
+class BirthDate(Struct, forbid_unknown_fields=True):
     """Chapter 7.2."""
 
     immunityBirthDate: Text
@@ -180,14 +176,14 @@ class BirthDate(Element):
     exclusion: list[Exclusion] = []
 
 
-class Immunity(Element):
+class Immunity(Struct, forbid_unknown_fields=True):
     """Chapter 7.2."""
 
     clinicalHistory: list[History] = []
     dateOfBirth: BirthDate | list[BirthDate] = []
 
 
-class ContraindicationForm(Element):
+class ContraindicationForm(Struct, forbid_unknown_fields=True):
     """Chapter 7.3."""
 
     observationCode: Text
@@ -199,28 +195,28 @@ class ContraindicationForm(Element):
     contraindicatedVaccine: list[VaccineForm] = []
 
 
-class ContraindicationList(Element):
+class ContraindicationList(Struct, forbid_unknown_fields=True):
     """Chapter 7.3."""
 
     contraindication: list[ContraindicationForm] = []
 
 
-class Contraindications(Element):
+class Contraindications(Struct, forbid_unknown_fields=True):
     """Chapter 7.3."""
 
-    vaccineGroup: ContraindicationList = ContraindicationList()
-    vaccine: ContraindicationList = ContraindicationList()
+    vaccineGroup: ContraindicationList = field(default_factory=ContraindicationList)
+    vaccine: ContraindicationList = field(default_factory=ContraindicationList)
 
 
-class AntigenForm(Element):
+class AntigenForm(Struct, forbid_unknown_fields=True):
     """All that a schedule says about one antigen."""
 
     series: Annotated[list[SeriesForm], Meta(min_length=1)]
-    immunity: Immunity = Immunity()
-    contraindications: Contraindications = Contraindications()
+    immunity: Immunity = field(default_factory=Immunity)
+    contraindications: Contraindications = field(default_factory=Contraindications)
 
 
-class Head(Element):
+class Head(Struct, forbid_unknown_fields=True):
     """Who publishes the schedule, which version, since when, and on what terms."""
 
     source: Text

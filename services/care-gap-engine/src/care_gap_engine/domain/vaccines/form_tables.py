@@ -2,19 +2,19 @@
 
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, Struct, field
 
-from care_gap_engine.domain.vaccines.form import Element, Text
+from care_gap_engine.domain.vaccines.form import Text
 
 
-class VaccineType(Element):
+class VaccineType(Struct, forbid_unknown_fields=True):
     """One side of a conflict."""
 
     cvx: Text
     vaccineType: str | None = None
 
 
-class ConflictForm(Element):
+class ConflictForm(Struct, forbid_unknown_fields=True):
     """Chapter 6.7."""
 
     previous: VaccineType
@@ -24,39 +24,39 @@ class ConflictForm(Element):
     conflictEndInterval: Text
 
 
-class Conflicts(Element):
+class Conflicts(Struct, forbid_unknown_fields=True):
     """Chapter 6.7."""
 
     liveVirusConflict: list[ConflictForm] = []
 
 
-class GroupForm(Element):
+class GroupForm(Struct, forbid_unknown_fields=True):
     """Chapter 9."""
 
     name: Text
     administerFullVaccineGroup: Text | None = None
 
 
-class Groups(Element):
+class Groups(Struct, forbid_unknown_fields=True):
     """Chapter 9."""
 
     vaccineGroup: Annotated[list[GroupForm], Meta(min_length=1)]
 
 
-class GroupMap(Element):
+class GroupMap(Struct, forbid_unknown_fields=True):
     """Chapter 9."""
 
     name: Text
     antigen: Annotated[list[Text], Meta(min_length=1)]
 
 
-class GroupMaps(Element):
+class GroupMaps(Struct, forbid_unknown_fields=True):
     """Chapter 9."""
 
     vaccineGroupMap: Annotated[list[GroupMap], Meta(min_length=1)]
 
 
-class AssociationForm(Element):
+class AssociationForm(Struct, forbid_unknown_fields=True):
     """Chapter 4.2."""
 
     antigen: Text
@@ -64,7 +64,7 @@ class AssociationForm(Element):
     associationEndAge: Text | None = None
 
 
-class CvxMap(Element):
+class CvxMap(Struct, forbid_unknown_fields=True):
     """Chapter 4.2."""
 
     cvx: Text
@@ -72,13 +72,13 @@ class CvxMap(Element):
     shortDescription: str = ""
 
 
-class CvxMaps(Element):
+class CvxMaps(Struct, forbid_unknown_fields=True):
     """Chapter 4.2."""
 
     cvxMap: Annotated[list[CvxMap], Meta(min_length=1)]
 
 
-class CodedValue(Element):
+class CodedValue(Struct, forbid_unknown_fields=True):
     """A code of an observation in another system."""
 
     code: Text
@@ -86,13 +86,13 @@ class CodedValue(Element):
     text: str | None = None
 
 
-class CodedValues(Element):
+class CodedValues(Struct, forbid_unknown_fields=True):
     """The codes of an observation in other systems."""
 
     codedValue: list[CodedValue] = []
 
 
-class ObservationForm(Element):
+class ObservationForm(Struct, forbid_unknown_fields=True):
     """A coded observation."""
 
     observationCode: Text
@@ -104,17 +104,17 @@ class ObservationForm(Element):
     codedValues: CodedValues | None = None
 
 
-class Observations(Element):
+class Observations(Struct, forbid_unknown_fields=True):
     """The coded observations."""
 
     observation: list[ObservationForm] = []
 
 
-class Tables(Element):
+class Tables(Struct, forbid_unknown_fields=True):
     """What antigens share."""
 
     vaccineGroups: Groups
     vaccineGroupToAntigenMap: GroupMaps
     cvxToAntigenMap: CvxMaps
-    liveVirusConflicts: Conflicts = Conflicts()
-    observations: Observations = Observations()
+    liveVirusConflicts: Conflicts = field(default_factory=Conflicts)
+    observations: Observations = field(default_factory=Observations)

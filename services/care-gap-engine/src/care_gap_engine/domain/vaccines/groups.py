@@ -47,7 +47,9 @@ def join(group: VaccineGroup, best: dict[str, list[PatientSeries]], last_dose: D
         leading=leading,
         dose_number=number(one.forecast.dose_number for one in leading if one.forecast.dose_number is not None),
         earliest=earliest,
-        recommended=max(earliest, min(one.forecast.recommended for one in leading if one.forecast.recommended is not None)),
+        recommended=max(
+            earliest, min(one.forecast.recommended for one in leading if one.forecast.recommended is not None)
+        ),
         past_due=None if past_due is None else max(earliest, past_due),
         latest=min((one.forecast.latest for one in leading if one.forecast.latest is not None), default=None),
     )

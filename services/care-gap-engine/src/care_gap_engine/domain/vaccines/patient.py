@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from enum import Enum
+from enum import StrEnum
 
 from care_gap_engine.domain.vaccines.build import code
 from care_gap_engine.domain.vaccines.days import LAST_DAY, Ages, Day, Watch
@@ -13,7 +13,7 @@ COMPLETED = "completed"
 NO_CONFLICTS: Mapping[str, Conflict] = {}
 
 
-class Aside(str, Enum):
+class Aside(StrEnum):
     """Why a record takes no part in the evaluation."""
 
     REFUSED = "refused"
@@ -114,7 +114,8 @@ class Patient:
 
 
 def _holds(one: Observation, as_of: Watch) -> bool:
-    return as_of.within(one.since and one.since.toordinal(), one.until and one.until.toordinal())
+    since = None if one.since is None else one.since.toordinal()
+    return as_of.within(since, None if one.until is None else one.until.toordinal())
 
 
 def organize(

@@ -33,7 +33,8 @@ def _of_series(one: PatientSeries) -> list[ProductThatFits]:
     return [
         ProductThatFits(vaccine.cvx, vaccine.name, vaccine.trade_name, vaccine.forecast)
         for vaccine in one.forecast.target.preferable
-        if vaccine.cvx not in one.safety.forbidden and _fits_age(vaccine, one.forecast.recommended, one.progress.patient)
+        if vaccine.cvx not in one.safety.forbidden
+        and _fits_age(vaccine, one.forecast.recommended, one.progress.patient)
     ]
 
 

@@ -1,14 +1,14 @@
 """How far one person has come in one series: what evaluation leaves and forecasting reads."""
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import NamedTuple
 
 from care_gap_engine.domain.vaccines.model import Series
 from care_gap_engine.domain.vaccines.patient import Given, Patient
 
 
-class DoseStatus(str, Enum):
+class DoseStatus(StrEnum):
     """Evaluation status of a dose in a series (3.2)."""
 
     VALID = "valid"
@@ -17,7 +17,7 @@ class DoseStatus(str, Enum):
     SUBSTANDARD = "sub-standard"
 
 
-class Reason(str, Enum):
+class Reason(StrEnum):
     """Why a dose has its status; the first one found, in the order of chapter 6."""
 
     NONE = ""

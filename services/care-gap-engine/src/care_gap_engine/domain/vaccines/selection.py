@@ -143,10 +143,16 @@ def added(*columns: Iterable[int]) -> list[int]:
 
 def finish_day(one: PatientSeries) -> Day:
     """SELECTB-12: the earliest day of the next dose plus the longest minimum interval of those after it."""
-    if one.forecast.earliest is None:
+    earliest = one.forecast.earliest
+    if earliest is None:
         return LAST_DAY
-    lengths = [interval.minimum for target in one.series.targets[one.forecast.position + 1 :] for interval in target.intervals]
-    return max((add(one.forecast.earliest, length) for length in lengths if length is not None), default=one.forecast.earliest)
+    later = one.series.targets[one.forecast.position + 1 :]
+    return max(
+        [
+            earliest,
+            *(add(earliest, interval.minimum) for target in later for interval in target.intervals if interval.minimum),
+        ]
+    )
 
 
 def is_completable(one: PatientSeries, finish: Day) -> bool:

@@ -4,17 +4,13 @@ from collections.abc import Iterable
 
 from care_gap_engine.domain.vaccines.days import Day, Watch, add
 from care_gap_engine.domain.vaccines.model import Condition, Skip, SkipSet
-from care_gap_engine.domain.vaccines.patient import Given
 from care_gap_engine.domain.vaccines.progress import Progress
 
 
 def can_be_skipped(skips: Iterable[Skip], progress: Progress, reference: Watch, before: Day) -> bool:
     """Table 6-11. The reference day is the dose's day when evaluating, the as-of day or the earliest day when
     forecasting (CONDSKIP-2); doses given before the day `before` are counted."""
-    for skip in skips:
-        if _skip_holds(skip, progress, reference, before):
-            return True
-    return False
+    return any(_skip_holds(skip, progress, reference, before) for skip in skips)
 
 
 def _skip_holds(skip: Skip, progress: Progress, reference: Watch, before: Day) -> bool:
