@@ -2,65 +2,20 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import date
 
-from care_gap_engine.domain.vaccines import form, form_tables, model
-from care_gap_engine.domain.vaccines.days import Day, Period, period
+from care_gap_engine.domain.vaccines import form, model
+from care_gap_engine.domain.vaccines.days import Period, period
 from care_gap_engine.domain.vaccines.errors import at
+from care_gap_engine.domain.vaccines.values import code, codes, day, length, names, one_of, yes
 
-SLASHED = re.compile(r"(\d{2})/(\d{2})/(\d{4})")
+SHARED = re.compile(r"shared clinical decision", re.IGNORECASE)
+SHARED_AGES = re.compile(r"persons (?:aged )?(\d{1,3})-(\d{1,3}) years")
 KINDS = {
     "age": "age", "completed series": "completed series", "interval": "interval", "vaccine count by age": "count",
     "vaccine count by date": "count", "vaccine count by date and age": "count",
 }  # fmt: skip
 COMPARISONS = ("greater than", "equal to", "less than")
 NO_PREFERENCE = 1_000
-
-
-def code(text: str) -> str:
-    """A code as it is compared: numbers as numbers ("03" is "3"), anything else as it stands."""
-    text = text.strip()
-    return str(int(text)) if text.isascii() and text.isdecimal() else text
-
-
-def codes(text: str | None) -> frozenset[str]:
-    """The codes of a list with semicolons."""
-    return frozenset(code(part) for part in (text or "").split(";") if part.strip())
-
-
-def names(text: str | None) -> frozenset[str]:
-    """The words of a list with semicolons, as they stand."""
-    return frozenset(part.strip() for part in (text or "").split(";") if part.strip())
-
-
-def length(text: str | None) -> Period | None:
-    """A period, or none."""
-    return period(text) if text else None
-
-
-def day(text: str | None) -> Day | None:
-    """A date written 20250827, 2025-08-27 or 08/27/2025."""
-    if not text:
-        return None
-    slashed = SLASHED.fullmatch(text)
-    return date.fromisoformat(f"{slashed[3]}{slashed[1]}{slashed[2]}" if slashed else text).toordinal()
-
-
-def yes(text: str | None) -> bool:
-    """Yes or no; raises `ValueError` for anything else."""
-    answers = {"yes": True, "y": True, "no": False, "n": False, "": False}
-    answer = answers.get((text or "").strip().lower())
-    if answer is None:
-        raise ValueError(f"neither Yes nor No: {text!r}")
-    return answer
-
-
-def one_of(text: str | None, allowed: Iterable[str], default: str) -> str:
-    """A word of a closed list, in small letters; raises `ValueError` for another."""
-    word = (text or default).strip().lower()
-    if word not in allowed:
-        raise ValueError(f"{text!r} is none of {', '.join(allowed)}")
-    return word
 
 
 def antigen(name: str, found: form.AntigenForm) -> model.Antigen:
@@ -143,7 +98,18 @@ def _series(order: int, found: form.SeriesForm) -> model.Series:
         targets=tuple(targets),
         guidance=tuple(found.seriesAdminGuidance),
         asks_for_groups=frozenset[str]().union(*asked),
+        shared_decision=tuple(_shared_decision(found)),
     )
+
+
+def _shared_decision(found: form.SeriesForm) -> Iterable[tuple[Period | None, Period | None]]:
+    """Said by the name of a series, then at any age; or by its guidance, then for the ages that it names."""
+    if SHARED.search(found.seriesName):
+        yield None, None
+    for text in found.seriesAdminGuidance:
+        ages = SHARED_AGES.search(text)
+        if ages and SHARED.search(text):
+            yield period(f"{ages[1]} years"), period(f"{int(ages[2]) + 1} years")
 
 
 def _target(found: form.SeriesDose) -> model.Target:
@@ -237,49 +203,3 @@ def _condition(found: form.ConditionForm) -> model.Condition:
         valid_only=one_of(found.doseType, ("valid", "total"), "total") == "valid",
         vaccines=codes(found.vaccineTypes),
     )
-
-
-def vaccine_groups(found: form_tables.Tables) -> tuple[model.VaccineGroup, ...]:
-    """The vaccine groups in the order of the file."""
-    antigens = {one.name: tuple(one.antigen) for one in found.vaccineGroupToAntigenMap.vaccineGroupMap}
-    groups = []
-    for one in found.vaccineGroups.vaccineGroup:
-        if one.name not in antigens:
-            raise ValueError(f"vaccineGroupToAntigenMap: {one.name}: missing")
-        groups.append(model.VaccineGroup(one.name, antigens[one.name], yes(one.administerFullVaccineGroup)))
-    return tuple(groups)
-
-
-def products(found: form_tables.Tables) -> Mapping[str, model.Product]:
-    """The CVX codes with the antigens that each counts for."""
-    made = {}
-    for order, one in enumerate(found.cvxToAntigenMap.cvxMap):
-        with at(f"cvxToAntigenMap: CVX {one.cvx}"):
-            associations = tuple(
-                model.Association(a.antigen, length(a.associationBeginAge), length(a.associationEndAge))
-                for a in one.association
-            )
-            made[code(one.cvx)] = model.Product(code(one.cvx), one.shortDescription, associations, order)
-    return made
-
-
-def conflicts(found: form_tables.Tables) -> Mapping[str, Mapping[str, model.Conflict]]:
-    """By the code of the later dose, then by that of the earlier one."""
-    made: dict[str, dict[str, model.Conflict]] = {}
-    for one in found.liveVirusConflicts.liveVirusConflict:
-        with at(f"liveVirusConflicts: {one.previous.cvx} before {one.current.cvx}"):
-            made.setdefault(code(one.current.cvx), {})[code(one.previous.cvx)] = model.Conflict(
-                period(one.conflictBeginInterval), period(one.minConflictEndInterval), period(one.conflictEndInterval)
-            )
-    return made
-
-
-def observations(found: form_tables.Tables) -> Mapping[str, model.ObservationKind]:
-    """The coded observations by their code."""
-    return {
-        code(one.observationCode): model.ObservationKind(
-            code(one.observationCode), one.observationTitle,
-            tuple((c.codeSystem, c.code) for c in (one.codedValues.codedValue if one.codedValues else [])),
-        )
-        for one in found.observations.observation
-    }  # fmt: skip

@@ -36,6 +36,7 @@ class GroupForecast:
     """What is next in a vaccine group, by its risk series or by its standard ones.
 
     `past_due` is the first day on which the dose counts as overdue; None: it never does. `latest` is the last day.
+    `shared_decision`: the schedule offers it for a decision of patient and clinician, and does not recommend it.
     """
 
     kind: str
@@ -49,6 +50,7 @@ class GroupForecast:
     latest: date | None = None
     products: tuple[ProductThatFits, ...] = ()
     guidance: tuple[str, ...] = ()
+    shared_decision: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,16 @@ def _told(kind: str, joined: Joined) -> GroupForecast:
         latest=_date(joined.latest),
         products=products_that_fit(leading) if due else (),
         guidance=tuple(dict.fromkeys(text for one in leading for text in one.series.guidance)),
+        shared_decision=due and any(is_shared_decision(one) for one in leading),
+    )
+
+
+def is_shared_decision(one: PatientSeries) -> bool:
+    """Whether a series is offered for a shared clinical decision at the person's age on the as-of day."""
+    patient = one.progress.patient
+    return any(
+        patient.as_of.within(patient.ages[begin] if begin else None, patient.ages[end] if end else None)
+        for begin, end in one.series.shared_decision
     )
 
 

@@ -130,7 +130,10 @@ class Indication:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One way to become protected against one antigen; `order` is its place in the file."""
+    """One way to become protected against one antigen; `order` is its place in the file.
+
+    `shared_decision` has the age ranges in which it is offered for a shared clinical decision, not recommended.
+    """
 
     order: int
     name: str
@@ -150,6 +153,7 @@ class Series:
     targets: tuple[Target, ...]
     guidance: tuple[str, ...]
     asks_for_groups: frozenset[str]
+    shared_decision: tuple[tuple[Period | None, Period | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +204,16 @@ class Association:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A CVX code of the schedule. `order` is its place there and settles ties of doses given on one day."""
+    """A CVX code of the schedule. `order` is its place there and settles ties of doses given on one day.
+
+    `preferred`: some target dose prefers it, so it is a product of today, and none of unspecified formulation.
+    """
 
     cvx: str
     name: str
     associations: tuple[Association, ...]
     order: int
+    preferred: bool
 
 
 @dataclass(frozen=True, slots=True)

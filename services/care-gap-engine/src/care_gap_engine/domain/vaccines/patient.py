@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
+from functools import partial
 
-from care_gap_engine.domain.vaccines.build import code
 from care_gap_engine.domain.vaccines.days import LAST_DAY, Ages, Day, Watch
 from care_gap_engine.domain.vaccines.model import Conflict, Product, Schedule
+from care_gap_engine.domain.vaccines.values import code
 
 COMPLETED = "completed"
 NO_CONFLICTS: Mapping[str, Conflict] = {}
@@ -134,7 +135,7 @@ def organize(
     )
     for one in observations:
         patient.observations.setdefault(code(one.code), []).append(one)
-    dated = [dose for dose in sorted(doses, key=_order) if _takes_part(patient, dose)]
+    dated = [dose for dose in sorted(doses, key=partial(_order, schedule)) if _takes_part(patient, dose)]
     patient.given = _reconciled(patient, dated)
     patient.next_record = patient.as_of.next_change
     for position, given in enumerate(patient.given):
@@ -145,12 +146,15 @@ def organize(
     return patient
 
 
-def _order(dose: Dose) -> tuple[object, ...]:
-    """A total order of records, so that ties do not fall by arrival."""
+def _order(schedule: Schedule, dose: Dose) -> tuple[object, ...]:
+    """A total order of records by day and by the schedule's order of products: ties must not fall by arrival."""
+    product = schedule.products.get(code(dose.cvx))
     return (
-        dose.given or date.min, code(dose.cvx), dose.maker or "", dose.trade_name or "", dose.volume or 0.0,
-        dose.source, dose.source_id, dose.status, dose.expired_on or date.min, dose.substandard, dose.recorded,
-    )  # fmt: skip
+        dose.given or date.min,
+        product.order if product else len(schedule.products),
+        (dose.cvx, dose.maker or "", dose.trade_name or "", dose.volume or 0.0, dose.source, dose.source_id),
+        (dose.status, dose.expired_on or date.min, dose.substandard, dose.recorded),
+    )
 
 
 def _takes_part(patient: Patient, dose: Dose) -> bool:
@@ -210,9 +214,10 @@ def _same_shot(one: Given, other: Given) -> bool:
 
 
 def _tells_more(one: Given, other: Given) -> bool:
-    """Whether a record is the better one of two: it names maker or product where the other does not."""
-    return _detail(one.dose) > _detail(other.dose)
+    """Whether a record is the better one of two: a product of today, and maker, name or volume where they are told."""
+    return _detail(one) > _detail(other)
 
 
-def _detail(dose: Dose) -> tuple[bool, bool, bool]:
-    return dose.maker is not None, dose.trade_name is not None, dose.volume is not None
+def _detail(one: Given) -> tuple[bool, bool, bool, bool]:
+    dose = one.dose
+    return one.product.preferred, dose.maker is not None, dose.trade_name is not None, dose.volume is not None

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from care_gap_engine.domain.vaccines import build, supporting_data
+from care_gap_engine.domain.vaccines import build, build_tables, supporting_data
 from care_gap_engine.domain.vaccines.errors import ScheduleError, at
 from care_gap_engine.domain.vaccines.form import AntigenForm, Head
 from care_gap_engine.domain.vaccines.form_tables import Tables
@@ -54,10 +54,10 @@ def _schedule(tree: dict[str, Any]) -> Schedule:
         schedule = Schedule(
             publication=_publication(head),
             antigens=antigens,
-            groups=build.vaccine_groups(tables),
-            products=build.products(tables),
-            conflicts=build.conflicts(tables),
-            observations=build.observations(tables),
+            groups=build_tables.vaccine_groups(tables),
+            products=build_tables.products(tables, antigens.values()),
+            conflicts=build_tables.conflicts(tables),
+            observations=build_tables.observations(tables),
         )
     for place, flaw in flaws(schedule):
         raise ScheduleError(f"{place}: {flaw}")
