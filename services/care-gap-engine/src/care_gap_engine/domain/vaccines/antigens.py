@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 from care_gap_engine.domain.vaccines.contraindications import Safety, determine_safety
+from care_gap_engine.domain.vaccines.days import Day
 from care_gap_engine.domain.vaccines.evaluate import evaluate_series
 from care_gap_engine.domain.vaccines.forecast import PatientSeries
 from care_gap_engine.domain.vaccines.model import Antigen, Indication, Series
 from care_gap_engine.domain.vaccines.patient import Patient
 from care_gap_engine.domain.vaccines.selection import best_series
 
-NO_GROUPS: frozenset[str] = frozenset()
+NO_GROUPS: dict[str, Day] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,18 @@ def judge_antigen(antigen: Antigen, patient: Patient) -> AntigenOutcome:
     return AntigenOutcome(safety, best_series([found[series.name] for series in relevant]))
 
 
-def complete_groups(relevant: list[Series], found: dict[str, PatientSeries]) -> frozenset[str]:
-    """The series groups that are complete, of those that a condition "Completed Series" asks for (table 6-7)."""
-    asked = NO_GROUPS.union(*(series.asks_for_groups for series in relevant))
-    return frozenset(one.series.group for one in found.values() if one.series.group in asked and one.is_complete)
+def complete_groups(relevant: list[Series], found: dict[str, PatientSeries]) -> dict[str, Day]:
+    """The series groups that are complete, of those that a condition "Completed Series" asks for (table 6-7).
+
+    With the day of the dose that completed each first: an earlier dose was given to somebody who was not yet done.
+    """
+    asked = frozenset[str]().union(*(series.asks_for_groups for series in relevant))
+    complete: dict[str, Day] = {}
+    for one in found.values():
+        if one.series.group in asked and one.is_complete:
+            done = one.progress.valid[-1].day
+            complete[one.series.group] = min(done, complete.get(one.series.group, done))
+    return complete
 
 
 def relevant_series(antigen: Antigen, patient: Patient) -> list[Series]:

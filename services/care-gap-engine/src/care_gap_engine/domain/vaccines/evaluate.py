@@ -1,5 +1,7 @@
 """Evaluates the doses that were given against the targets of a series (chapter 6)."""
 
+from collections.abc import Mapping
+
 from care_gap_engine.domain.vaccines.days import Day, Watch, add
 from care_gap_engine.domain.vaccines.model import AgeRule, Interval, Series, Target, Vaccine
 from care_gap_engine.domain.vaccines.patient import Given, Patient
@@ -7,7 +9,9 @@ from care_gap_engine.domain.vaccines.progress import DoseStatus, Judgement, Prog
 from care_gap_engine.domain.vaccines.skips import can_be_skipped
 
 
-def evaluate_series(series: Series, patient: Patient, doses: list[Given], complete_groups: frozenset[str]) -> Progress:
+def evaluate_series(
+    series: Series, patient: Patient, doses: list[Given], complete_groups: Mapping[str, Day]
+) -> Progress:
     """Hold every dose of the antigen, in order, against the target that is next (4.4)."""
     progress = Progress(series, patient, doses, complete_groups)
     for given in doses:

@@ -1,9 +1,11 @@
 """How far one person has come in one series: what evaluation leaves and forecasting reads."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from care_gap_engine.domain.vaccines.days import Day
 from care_gap_engine.domain.vaccines.model import Series
 from care_gap_engine.domain.vaccines.patient import Given, Patient
 
@@ -51,7 +53,7 @@ class Progress:
     series: Series
     patient: Patient
     doses: list[Given]
-    complete_groups: frozenset[str]
+    complete_groups: Mapping[str, Day]
     position: int = 0
     previous: Given | None = None
     valid: list[Given] = field(default_factory=list)

@@ -40,7 +40,8 @@ def _is_met(condition: Condition, progress: Progress, reference: Watch, before: 
         assert condition.interval is not None
         return progress.previous is not None and reference.reached(add(progress.previous.day, condition.interval))
     if condition.kind == "completed series":
-        return not condition.series_groups.isdisjoint(progress.complete_groups)
+        complete = progress.complete_groups
+        return any(name in complete and complete[name] < before for name in condition.series_groups)
     return _compares(condition, count(condition, progress, before))
 
 
