@@ -6,7 +6,7 @@ from care_gap_engine.domain.vaccines.contraindications import Safety, determine_
 from care_gap_engine.domain.vaccines.days import Day
 from care_gap_engine.domain.vaccines.evaluate import evaluate_series
 from care_gap_engine.domain.vaccines.forecast import PatientSeries
-from care_gap_engine.domain.vaccines.model import Antigen, Indication, Series
+from care_gap_engine.domain.vaccines.model import STANDARD, Antigen, Indication, Series
 from care_gap_engine.domain.vaccines.patient import Patient
 from care_gap_engine.domain.vaccines.selection import best_series
 
@@ -24,10 +24,12 @@ class AntigenOutcome:
 def judge_antigen(antigen: Antigen, patient: Patient) -> AntigenOutcome:
     """Evaluate every relevant series (4.4) and select among them (4.5)."""
     safety = determine_safety(antigen, patient)
-    relevant = relevant_series(antigen, patient)
     doses = patient.by_antigen.get(antigen.name, [])
+    relevant = relevant_series(antigen, patient)
+    if not doses:
+        relevant = without_also_rans(relevant)
     found = {
-        series.name: PatientSeries(evaluate_series(series, patient, doses, NO_GROUPS), safety)
+        series.name: PatientSeries(series, evaluate_series(series, patient, doses, NO_GROUPS), safety)
         for series in relevant
         if not series.asks_for_groups
     }
@@ -35,7 +37,7 @@ def judge_antigen(antigen: Antigen, patient: Patient) -> AntigenOutcome:
         complete = complete_groups(relevant, found)
         for series in relevant:
             if series.asks_for_groups:
-                found[series.name] = PatientSeries(evaluate_series(series, patient, doses, complete), safety)
+                found[series.name] = PatientSeries(series, evaluate_series(series, patient, doses, complete), safety)
     return AntigenOutcome(safety, best_series([found[series.name] for series in relevant]))
 
 
@@ -61,6 +63,15 @@ def relevant_series(antigen: Antigen, patient: Patient) -> list[Series]:
             if series.order not in found and is_indicated(series, patient):
                 found[series.order] = series
     return [found[order] for order in sorted(found)]
+
+
+def without_also_rans(relevant: list[Series]) -> list[Series]:
+    """Leave out what cannot be selected without a dose: a standard series beside a default (8.1, 8.2).
+
+    Nothing comes of them but work, and most people lack most antigens.
+    """
+    defaults = {one.group for one in relevant if one.default}
+    return [one for one in relevant if one.default or one.kind != STANDARD or one.group not in defaults]
 
 
 def is_indicated(series: Series, patient: Patient) -> bool:

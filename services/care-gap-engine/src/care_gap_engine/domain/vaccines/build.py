@@ -114,15 +114,17 @@ def _shared_decision(found: form.SeriesForm) -> Iterable[tuple[Period | None, Pe
 
 def _target(found: form.SeriesDose) -> model.Target:
     allowable = found.allowableInterval if isinstance(found.allowableInterval, list) else [found.allowableInterval]
+    ages = tuple(_age(one) for one in found.age)
     season = found.seasonalRecommendation or form.Season()
     skips = [(one_of(one.context, ("evaluation", "forecast", "both"), ""), _skip(one)) for one in found.conditionalSkip]
     return model.Target(
         number=int(found.doseNumber.lower().removeprefix("dose")),
-        ages=tuple(_age(one) for one in found.age),
+        age=ages[0] if len(ages) == 1 and ages[0].effective is None else None,
+        ages=ages,
         intervals=tuple(_interval(one) for one in found.interval),
         allowable_intervals=tuple(_interval(one) for one in allowable),
         preferable=tuple(_vaccine(one) for one in found.preferableVaccine),
-        allowable=tuple(_vaccine(one) for one in found.allowableVaccine),
+        allowable=_by_cvx(_vaccine(one) for one in found.allowableVaccine),
         inadvertent=frozenset(code(one.cvx) for one in found.inadvertentVaccine),
         skips_at_evaluation=tuple(skip for context, skip in skips if context != "forecast"),
         skips_at_forecast=tuple(skip for context, skip in skips if context != "evaluation"),
@@ -130,6 +132,13 @@ def _target(found: form.SeriesDose) -> model.Target:
         season_start=day(season.startDate),
         season_end=day(season.endDate),
     )
+
+
+def _by_cvx(vaccines: Iterable[model.Vaccine]) -> Mapping[str, tuple[model.Vaccine, ...]]:
+    found: dict[str, tuple[model.Vaccine, ...]] = {}
+    for one in vaccines:
+        found[one.cvx] = (*found.get(one.cvx, ()), one)
+    return found
 
 
 def _age(found: form.Age) -> model.AgeRule:

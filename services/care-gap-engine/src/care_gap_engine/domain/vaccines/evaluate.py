@@ -67,6 +67,8 @@ def record(given: Given, target: Target | None, status: DoseStatus, reason: Reas
 
 def age_rule(target: Target, reference: Watch) -> AgeRule | None:
     """The age rule in force on a day; a target without one takes any age."""
+    if target.age is not None:
+        return target.age
     for rule in target.ages:
         if rule.effective is None or reference.within(*rule.effective):
             return rule
@@ -149,8 +151,8 @@ def product_status(given: Given, target: Target, patient: Patient) -> tuple[Dose
             volume = given.dose.volume
             low = volume is not None and one.volume is not None and volume < one.volume
             return DoseStatus.VALID, Reason.LOW_VOLUME if low else Reason.NONE
-    for one in target.allowable:
-        if one.cvx == given.cvx and patient.ages.within(given.day, one.begin, one.end):
+    for one in target.allowable.get(given.cvx, ()):
+        if patient.ages.within(given.day, one.begin, one.end):
             return DoseStatus.VALID, Reason.NONE
     return DoseStatus.NOT_VALID, Reason.PRODUCT
 

@@ -61,14 +61,10 @@ class SeriesForecast:
 class PatientSeries:
     """A relevant series of one person: the doses judged, and what is next as soon as it is asked for."""
 
+    series: Series
     progress: Progress
     safety: Safety
     known: SeriesForecast | None = None
-
-    @property
-    def series(self) -> Series:
-        """The series that this is about."""
-        return self.progress.series
 
     @property
     def forecast(self) -> SeriesForecast:

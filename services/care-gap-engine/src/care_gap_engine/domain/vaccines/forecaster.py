@@ -8,9 +8,9 @@ from care_gap_engine.domain.vaccines.antigens import AntigenOutcome, judge_antig
 from care_gap_engine.domain.vaccines.days import LAST_DAY, Day
 from care_gap_engine.domain.vaccines.forecast import PatientSeries, Status, Why
 from care_gap_engine.domain.vaccines.groups import Joined, join
-from care_gap_engine.domain.vaccines.model import RISK, STANDARD, Publication, Schedule, VaccineGroup
+from care_gap_engine.domain.vaccines.model import RISK, STANDARD, Publication, Schedule, Vaccine, VaccineGroup
 from care_gap_engine.domain.vaccines.patient import Aside, Dose, Given, Observation, Patient, Person, organize
-from care_gap_engine.domain.vaccines.products import ProductThatFits, products_that_fit
+from care_gap_engine.domain.vaccines.products import products_that_fit
 from care_gap_engine.domain.vaccines.progress import DoseStatus, Reason
 
 STANDING = (DoseStatus.VALID, DoseStatus.NOT_VALID, DoseStatus.EXTRANEOUS, DoseStatus.SUBSTANDARD)
@@ -48,7 +48,7 @@ class GroupForecast:
     recommended: date | None = None
     past_due: date | None = None
     latest: date | None = None
-    products: tuple[ProductThatFits, ...] = ()
+    products: tuple[Vaccine, ...] = ()
     guidance: tuple[str, ...] = ()
     shared_decision: bool = False
 
@@ -130,6 +130,8 @@ def _of_kind(outcome: AntigenOutcome, kind: str) -> list[PatientSeries]:
 
 def doses_of(group: VaccineGroup, patient: Patient) -> list[Given]:
     """The doses that hold an antigen of the group, in order."""
+    if len(group.antigens) == 1:
+        return patient.by_antigen.get(group.antigens[0], [])
     held = {id(one) for name in group.antigens for one in patient.by_antigen.get(name, ())}
     return [one for one in patient.given if id(one) in held] if held else []
 

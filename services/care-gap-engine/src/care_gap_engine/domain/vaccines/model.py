@@ -102,14 +102,15 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A dose that a series asks for."""
+    """A dose that a series asks for. `age` is its only age rule, when that one is always in force."""
 
     number: int
+    age: AgeRule | None
     ages: tuple[AgeRule, ...]
     intervals: tuple[Interval, ...]
     allowable_intervals: tuple[Interval, ...]
     preferable: tuple[Vaccine, ...]
-    allowable: tuple[Vaccine, ...]
+    allowable: Mapping[str, tuple[Vaccine, ...]]
     inadvertent: frozenset[str]
     skips_at_evaluation: tuple[Skip, ...]
     skips_at_forecast: tuple[Skip, ...]

@@ -107,9 +107,9 @@ def flaws(schedule: Schedule) -> Iterable[tuple[str, str]]:
             for number, target in enumerate(series.targets, 1):
                 if target.number != number:
                     yield place, f"seriesDose {number} calls itself dose {target.number}"
-                for vaccine in (*target.preferable, *target.allowable):
-                    if vaccine.cvx not in schedule.products:
-                        yield place, f"CVX {vaccine.cvx} of dose {number} is not in cvxToAntigenMap"
+                for cvx in (*(vaccine.cvx for vaccine in target.preferable), *target.allowable):
+                    if cvx not in schedule.products:
+                        yield place, f"CVX {cvx} of dose {number} is not in cvxToAntigenMap"
     for product in schedule.products.values():
         for association in product.associations:
             if association.antigen not in schedule.antigens:
