@@ -44,7 +44,7 @@ def read_zip(content: bytes) -> Tree:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return _read(archive)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as broken:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as broken:
         raise ScheduleError(f"broken ZIP: {broken}") from None
 
 
