@@ -1,12 +1,12 @@
 """Evaluates the doses that were given against the targets of a series (chapter 6)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from care_gap_engine.domain.vaccines.days import Day, Watch, add
 from care_gap_engine.domain.vaccines.model import AgeRule, Interval, Series, Target, Vaccine
 from care_gap_engine.domain.vaccines.patient import Given, Patient
 from care_gap_engine.domain.vaccines.progress import DoseStatus, Judgement, Progress, Reason
-from care_gap_engine.domain.vaccines.skips import can_be_skipped
+from care_gap_engine.domain.vaccines.skips import find_skip
 
 
 def evaluate_series(
@@ -28,7 +28,7 @@ def next_target(progress: Progress, given: Given) -> Target | None:
     while progress.position < len(targets):
         target = targets[progress.position]
         skips = target.skips_at_evaluation
-        if not skips or given.substandard or not can_be_skipped(skips, progress, given.reference, given.day):
+        if not skips or given.substandard or find_skip(skips, progress, given.reference, given.day) is None:
             return target
         progress.position += 1
     return None
@@ -91,10 +91,11 @@ def too_soon(given: Given, target: Target, progress: Progress) -> bool:
     """Evaluate preferable and allowable intervals (6.5, 6.6): all of the first kind, else all of the second."""
     if _all_reached(target.intervals, given, progress):
         return False
-    return not target.allowable_intervals or not _all_reached(target.allowable_intervals, given, progress)
+    allowed = [interval for interval in target.allowable_intervals if in_force(interval, given.reference)]
+    return not allowed or not _all_reached(allowed, given, progress)
 
 
-def _all_reached(intervals: tuple[Interval, ...], given: Given, progress: Progress) -> bool:
+def _all_reached(intervals: Iterable[Interval], given: Given, progress: Progress) -> bool:
     for interval in intervals:
         length = interval.absolute_minimum
         if length is None or not in_force(interval, given.reference):

@@ -9,7 +9,7 @@ from care_gap_engine.domain.vaccines.evaluate import age_rule, in_force, interva
 from care_gap_engine.domain.vaccines.model import AgeRule, Interval, Series, Target
 from care_gap_engine.domain.vaccines.patient import Patient
 from care_gap_engine.domain.vaccines.progress import Progress
-from care_gap_engine.domain.vaccines.skips import can_be_skipped
+from care_gap_engine.domain.vaccines.skips import find_skip
 
 
 class Status(StrEnum):
@@ -84,13 +84,13 @@ def forecast_series(progress: Progress, safety: Safety) -> SeriesForecast:
     targets, position = progress.series.targets, progress.position
     while position < len(targets):
         skips = targets[position].skips_at_forecast
-        if skips and can_be_skipped(skips, progress, progress.patient.as_of, LAST_DAY):
+        if skips and find_skip(skips, progress, progress.patient.as_of, LAST_DAY):
             position += 1
             continue
         found = forecast_target(progress, safety, position)
         if found.earliest is None or not skips:
             return found
-        if not can_be_skipped(skips, progress, Watch(found.earliest), LAST_DAY):
+        if find_skip(skips, progress, Watch(found.earliest), LAST_DAY) is None:
             return found
         position += 1
     if progress.valid:

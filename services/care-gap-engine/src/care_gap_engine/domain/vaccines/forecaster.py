@@ -179,7 +179,8 @@ def is_shared_decision(one: PatientSeries) -> bool:
 
 
 def _date(day: Day | None) -> date | None:
-    return None if day is None else date.fromordinal(day)
+    """A day number as a date, inside the assumed bounds of open ranges."""
+    return None if day is None else date.fromordinal(min(day, LAST_DAY))
 
 
 def recheck_day(joined: Iterable[Joined], patient: Patient) -> date | None:

@@ -39,7 +39,7 @@ def join(group: VaccineGroup, best: dict[str, list[PatientSeries]], last_dose: D
     leading = tuple(one for one in chosen if one.forecast.status is status)
     if status is not Status.NOT_COMPLETE:
         return Joined(status, leading)
-    earliest = earliest_day(leading, last_dose)
+    earliest = earliest_day(group, leading, last_dose)
     past_due = min((one.forecast.past_due for one in leading if one.forecast.past_due is not None), default=None)
     number = min if group.whole else max
     return Joined(
@@ -69,9 +69,9 @@ def group_status(chosen: Sequence[PatientSeries]) -> Status:
     return Status.IMMUNE if statuses == {Status.IMMUNE} else Status.COMPLETE
 
 
-def earliest_day(leading: Sequence[PatientSeries], last_dose: Day | None) -> Day:
+def earliest_day(group: VaccineGroup, leading: Sequence[PatientSeries], last_dose: Day | None) -> Day:
     """MULTIANTVG-1: the latest of the earliest days; with a priority forecast the first, not before the last dose."""
     days = [one.forecast.earliest for one in leading if one.forecast.earliest is not None]
-    if len(leading) > 1 and any(one.forecast.priority for one in leading):
+    if len(group.antigens) > 1 and any(one.forecast.priority for one in leading):
         return max(min(days), last_dose or min(days))
     return max(days)

@@ -39,7 +39,10 @@ def is_best(one: PatientSeries, prioritized: dict[str, PatientSeries]) -> bool:
 
 
 def prioritized_series(members: Sequence[PatientSeries]) -> PatientSeries | None:
-    """One series of a series group (8.1 to 8.7); None when none of them comes into question."""
+    """One series of a series group (8.1 to 8.7); None when none of them comes into question.
+
+    Begun series that can no longer go on (too old, season over) are scored like those in process: most doses first.
+    """
     scorable = scorable_series(members)
     default = next((one for one in members if one.series.default), None)
     if not scorable:
@@ -56,9 +59,9 @@ def prioritized_series(members: Sequence[PatientSeries]) -> PatientSeries | None
         return in_process[0]
     if in_process:
         return highest(in_process, points_in_process)
-    if default is not None and not any(one.progress.valid for one in scorable):
-        return default
-    return highest(scorable, points_without_doses)
+    if any(one.progress.valid for one in scorable):
+        return highest(scorable, points_in_process)
+    return default or highest(scorable, points_without_doses)
 
 
 def scorable_series(members: Sequence[PatientSeries]) -> list[PatientSeries]:

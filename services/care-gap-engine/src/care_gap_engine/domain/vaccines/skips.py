@@ -7,10 +7,16 @@ from care_gap_engine.domain.vaccines.model import Condition, Skip, SkipSet
 from care_gap_engine.domain.vaccines.progress import Progress
 
 
-def can_be_skipped(skips: Iterable[Skip], progress: Progress, reference: Watch, before: Day) -> bool:
-    """Table 6-11. The reference day is the dose's day when evaluating, the as-of day or the earliest day when
-    forecasting (CONDSKIP-2); doses given before the day `before` are counted."""
-    return any(_skip_holds(skip, progress, reference, before) for skip in skips)
+def find_skip(skips: Iterable[Skip], progress: Progress, reference: Watch, before: Day) -> Skip | None:
+    """The skip by which a target dose is not needed (table 6-11), if any.
+
+    The reference day is the dose's day when evaluating, the as-of day or the earliest day when forecasting
+    (CONDSKIP-2); doses given before the day `before` are counted.
+    """
+    for skip in skips:
+        if _skip_holds(skip, progress, reference, before):
+            return skip
+    return None
 
 
 def _skip_holds(skip: Skip, progress: Progress, reference: Watch, before: Day) -> bool:
@@ -51,14 +57,16 @@ def count(condition: Condition, progress: Progress, before: Day) -> int:
     A list of products may name some that do not hold the antigen, so it is looked for among all of the person's doses.
     """
     total = progress.patient.given if condition.vaccines else progress.doses
-    return sum(
-        given.day < before
-        and (not condition.vaccines or given.cvx in condition.vaccines)
-        and (condition.start_day is None or given.day >= condition.start_day)
-        and (condition.end_day is None or given.day < condition.end_day)
-        and progress.patient.ages.within(given.day, condition.begin, condition.end)
-        for given in (progress.valid if condition.valid_only else total)
-    )
+    fitting = 0
+    for given in progress.valid if condition.valid_only else total:
+        if given.day >= before or (condition.vaccines and given.cvx not in condition.vaccines):
+            continue
+        if condition.start_day is not None and given.day < condition.start_day:
+            continue
+        if condition.end_day is not None and given.day >= condition.end_day:
+            continue
+        fitting += progress.patient.ages.within(given.day, condition.begin, condition.end)
+    return fitting
 
 
 def _compares(condition: Condition, count: int) -> bool:

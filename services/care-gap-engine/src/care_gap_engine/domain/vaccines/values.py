@@ -12,7 +12,7 @@ SLASHED = re.compile(r"(\d{2})/(\d{2})/(\d{4})")
 def code(text: str) -> str:
     """A code as it is compared: numbers as numbers ("03" is "3"), anything else as it stands."""
     text = text.strip()
-    return str(int(text)) if text.isascii() and text.isdecimal() else text
+    return text.lstrip("0") or "0" if text.isascii() and text.isdecimal() else text
 
 
 def codes(text: str | None) -> frozenset[str]:
