@@ -137,9 +137,9 @@ def doses_of(group: VaccineGroup, patient: Patient) -> list[Given]:
 
 
 def judged_dose(given: Given, outcomes: Iterable[AntigenOutcome]) -> JudgedDose:
-    """A dose counts as valid when it is valid in any best series."""
+    """A dose counts as valid when it is valid in any best series; of two that agree, the risk series is named."""
     judgements = [
-        (STANDING.index(judged.status), judged, best.series.name)
+        ((STANDING.index(judged.status), best.series.kind != RISK), judged, best.series.name)
         for outcome in outcomes
         for best in outcome.best
         if (judged := best.progress.judgements.get(given)) is not None
