@@ -1,6 +1,8 @@
 """The conformance command: its own count on made-up cases, and the CDC's official cases where they are at hand."""
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from datetime import date
@@ -113,6 +115,19 @@ def test_files_that_cannot_be_read_end_it(tmp_path: Path, capsys: pytest.Capture
     assert "cases.jsonl, line 6: " in capsys.readouterr().err
     assert run(tmp_path, lines(CASES), DEMO[:-9]) == (2, {})
     assert "schedule.json: " in capsys.readouterr().err
+
+
+def test_the_command_needs_neither_settings_nor_servers(tmp_path: Path) -> None:
+    (tmp_path / "cases.jsonl").write_text(lines(CASES))
+    (tmp_path / "demo.json").write_bytes(DEMO)
+    done = subprocess.run(
+        [sys.executable, "-m", "care_gap_engine", "conformance", "cdsi", "--cases", "cases.jsonl",
+         "--schedule", "demo.json", "--json", "out.json"],
+        cwd=tmp_path, env={}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "0 disagree" in done.stdout
+    assert json.loads((tmp_path / "out.json").read_text())["agree"] == len(CASES)
 
 
 def test_the_names_of_official_cases_are_known() -> None:
