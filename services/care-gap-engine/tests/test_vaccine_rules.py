@@ -85,17 +85,20 @@ def test_after_a_completed_series_the_next_dose_is_held_against_the_next_target(
 
 
 def test_an_override_interval_takes_the_first_day_but_not_before_the_last_dose_of_the_group() -> None:
+    def gamma_is_slow(tree: Tree) -> None:
+        dose(tree, "Gamma", 2)["interval"][0]["minInt"] = "3 months"
+        tree["schedule"]["liveVirusConflicts"] = {}
+
     def beta_hurries(tree: Tree) -> None:
+        gamma_is_slow(tree)
         dose(tree, "Beta", 2)["interval"][0]["intervalPriority"] = "override"
 
-    doses = [on("2025-06-01", "9011"), on("2025-09-01", "9013", substandard=True)]
-    [plain] = changed(lambda tree: None, "Beta/Gamma", *doses, as_of="2025-09-02").forecasts
-    [hurried] = changed(beta_hurries, "Beta/Gamma", *doses, as_of="2025-09-02").forecasts
-    assert plain.earliest == date(2025, 9, 29)
-    assert hurried.earliest == date(2025, 9, 29)
-    late = [on("2025-06-01", "9011"), on("2025-07-15", "9013")]
-    [hurried] = changed(beta_hurries, "Beta/Gamma", *late, as_of="2025-09-02").forecasts
-    assert hurried.earliest == date(2025, 8, 12)
+    both, later = on("2025-06-01", "9011"), on("2025-07-15", "9013", substandard=True)
+    [slow] = changed(gamma_is_slow, "Beta/Gamma", both, as_of="2025-09-02").forecasts
+    [hurried] = changed(beta_hurries, "Beta/Gamma", both, as_of="2025-09-02").forecasts
+    [held] = changed(beta_hurries, "Beta/Gamma", both, later, as_of="2025-09-02").forecasts
+    days = [one.earliest.isoformat() for one in (slow, hurried, held) if one.earliest]
+    assert days == ["2025-09-01", "2025-07-01", "2025-07-15"]
 
 
 def test_a_group_that_need_not_be_whole_goes_on_without_a_contraindicated_antigen() -> None:
@@ -151,17 +154,61 @@ def test_a_series_for_evaluation_only_counts_when_it_is_complete(doses: int, exp
 
 @pytest.mark.parametrize(
     ("day", "reason"),
-    [("2024-08-20", Reason.NONE), ("2024-08-21", Reason.TOO_YOUNG)],
+    [("2024-08-20", Reason.TOO_YOUNG), ("2024-08-21", Reason.NONE)],
     ids=["the last day of the old rule", "the first day of the new one"],
 )
 def test_rules_are_in_force_from_and_to_a_day(day: str, reason: Reason) -> None:
-    def stricter(tree: Tree) -> None:
+    def milder(tree: Tree) -> None:
         first = dose(tree, "Alpha", 1)
-        later = {**first["age"][0], "absMinAge": "6 months", "minAge": "6 months", "effectiveDate": "20240821"}
-        first["age"] = [{**first["age"][0], "cessationDate": "20240820"}, later]
+        new = {**first["age"][0], "effectiveDate": "20240821"}
+        first["age"] = [{**new, "absMinAge": "6 months", "minAge": "6 months", "cessationDate": "20240820"}, new]
+        first["age"][0].pop("effectiveDate")
 
-    found = changed(stricter, "Alpha", on(day, "9001"), as_of="2024-08-25")
+    found = changed(milder, "Alpha", on(day, "9001"), as_of="2024-08-25")
     assert found.doses[0].reason is reason
+
+
+def test_a_count_at_a_dose_is_of_the_doses_before_it() -> None:
+    doses = [on("2024-10-01", "9022"), on("2025-06-01", "9022")]
+    found = changed(lambda tree: None, "Delta", *doses, as_of="2025-07-01", born=date(2020, 1, 1))
+    assert [one.target for one in found.doses] == [1, 2]
+
+
+def test_live_vaccines_of_one_day_do_not_disturb_each_other() -> None:
+    doses = [on("2025-10-01", "9011"), on("2025-10-01", "9021")]
+    found = changed(lambda tree: None, "Delta", *doses, as_of="2025-10-02", born=date(2020, 1, 1))
+    assert [one.status for one in found.doses] == [DoseStatus.VALID]
+
+
+def test_a_series_that_was_begun_too_late_is_no_candidate() -> None:
+    def early_only(tree: Tree) -> None:
+        series(tree, "Alpha", 1)["selectSeries"]["maxAgeToStart"] = "13 months"
+
+    [one] = changed(early_only, "Alpha", on("2025-06-20", "9001"), as_of="2025-06-21").forecasts
+    assert one.series == ("Alpha late 2-dose series",)
+    [one] = changed(early_only, "Alpha", on("2025-08-20", "9001"), as_of="2025-08-21").forecasts
+    assert one.series == ("Alpha 3-dose series",)
+
+
+def test_a_product_series_with_all_doses_valid_is_ahead() -> None:
+    def as_long(tree: Tree) -> None:
+        for number in (0, 2):
+            series(tree, "Alpha", number)["seriesDose"] = [dict(dose(tree, "Alpha", 1, number)) for _ in range(3)]
+            for place, one in enumerate(series(tree, "Alpha", number)["seriesDose"], 1):
+                one["doseNumber"] = f"Dose {place}"
+
+    for maker, name in (("EXB", "Alpha B 2-dose series"), (None, "Alpha 3-dose series")):
+        [one] = changed(as_long, "Alpha", on("2024-08-01", "9002", maker=maker), as_of="2024-08-02").forecasts
+        assert one.series == (name,)
+
+
+def test_of_two_records_the_product_of_today_is_used() -> None:
+    def unspecified_first(tree: Tree) -> None:
+        tree["schedule"]["cvxToAntigenMap"]["cvxMap"].insert(0, tree["schedule"]["cvxToAntigenMap"]["cvxMap"].pop(2))
+
+    doses = [on("2024-08-01", "9003", source="ehr"), on("2024-08-01", "9001", source="registry")]
+    found = changed(unspecified_first, "Alpha", *doses, as_of="2024-09-01")
+    assert [one.dose.cvx for one in found.doses] == ["9001"]
 
 
 @pytest.mark.parametrize(

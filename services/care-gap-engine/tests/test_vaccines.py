@@ -225,6 +225,7 @@ def test_a_season_begins_ends_and_counts_its_doses() -> None:
     assert one.dose_number == 1
     [one] = outcome("Delta", on("2025-10-01", SHOT), as_of="2025-10-02", born=born).forecasts
     assert one.status is Status.COMPLETE
+    assert outcome("Delta", as_of="2026-04-30", born=born).forecasts[0].status is Status.NOT_COMPLETE
     [one] = outcome("Delta", as_of="2026-05-01", born=born).forecasts
     assert (one.status, one.why) == (Status.NOT_RECOMMENDED, Why.SEASON_OVER)
 
