@@ -11,6 +11,7 @@ from care_gap_engine.domain.vaccines.forecast import Status, Why
 from care_gap_engine.domain.vaccines.forecaster import GroupForecast, GroupOutcome, forecast
 from care_gap_engine.domain.vaccines.patient import Aside, Dose, Observation, Person, organize
 from care_gap_engine.domain.vaccines.progress import DoseStatus, Reason
+from care_gap_engine.domain.vaccines.seasons import seasons_over
 from care_gap_engine.domain.vaccines.undecided import undecided
 
 DEMO = schedules.demo()
@@ -228,6 +229,11 @@ def test_a_season_begins_ends_and_counts_its_doses() -> None:
     assert outcome("Delta", as_of="2026-04-30", born=born).forecasts[0].status is Status.NOT_COMPLETE
     [one] = outcome("Delta", as_of="2026-05-01", born=born).forecasts
     assert (one.status, one.why) == (Status.NOT_RECOMMENDED, Why.SEASON_OVER)
+
+
+def test_a_schedule_that_has_outlived_its_season_is_told() -> None:
+    assert seasons_over(DEMO, date(2026, 4, 30)) == ()
+    assert seasons_over(DEMO, date(2026, 5, 1)) == ("Delta",)
 
 
 def test_a_recurring_target_is_followed_by_itself() -> None:

@@ -26,7 +26,7 @@ COUNTS = ("agree", "agree_forecast", "agree_dates", "agree_status", "agree_doses
 class CaseDose(msgspec.Struct):
     """A dose of a case, and how it is to be judged."""
 
-    day: date = msgspec.field(name="date")
+    day: date | None = msgspec.field(name="date")
     cvx: str
     expected_status: str
     mvx: str | None = None

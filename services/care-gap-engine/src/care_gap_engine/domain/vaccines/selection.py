@@ -149,13 +149,9 @@ def finish_day(one: PatientSeries) -> Day:
     earliest = one.forecast.earliest
     if earliest is None:
         return LAST_DAY
-    later = one.series.targets[one.forecast.position + 1 :]
-    return max(
-        [
-            earliest,
-            *(add(earliest, interval.minimum) for target in later for interval in target.intervals if interval.minimum),
-        ]
-    )
+    later = (interval for target in one.series.targets[one.forecast.position + 1 :] for interval in target.intervals)
+    days = [add(earliest, interval.minimum) for interval in later if interval.minimum is not None]
+    return max([earliest, *days])
 
 
 def is_completable(one: PatientSeries, finish: Day) -> bool:
