@@ -28,11 +28,15 @@ class Safety:
         return bool(products) and self.forbidden.issuperset(products)
 
 
+CLEAR = Safety(immune=False, contraindicated=False, forbidden=frozenset(), observations=())
+IMMUNE = Safety(immune=True, contraindicated=False, forbidden=frozenset(), observations=())
+
+
 def determine_safety(antigen: Antigen, patient: Patient) -> Safety:
     """Read the person's observations against what the schedule says of an antigen."""
     immune = is_immune(antigen, patient)
     if not patient.observations:
-        return Safety(immune, False, frozenset(), ())
+        return IMMUNE if immune else CLEAR
     found = [one.observation for one in antigen.contraindications
              if patient.observed(one.observation) and _at_age(one, patient)]  # fmt: skip
     forbidden = [(one.observation, vaccine.cvx) for one in antigen.product_contraindications

@@ -77,7 +77,7 @@ def age_rule(target: Target, reference: Watch) -> AgeRule | None:
 
 def age_reason(given: Given, target: Target, patient: Patient) -> Reason:
     """Evaluate age (6.4). The grace before the minimum age is in the schedule's absolute minimum."""
-    rule = age_rule(target, given.reference)
+    rule = target.age or age_rule(target, given.reference)
     if rule is None:
         return Reason.NONE
     if rule.absolute_minimum is not None and given.day < patient.ages[rule.absolute_minimum]:

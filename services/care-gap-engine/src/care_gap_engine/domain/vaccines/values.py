@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterable
 from datetime import date
+from functools import lru_cache
 
 from care_gap_engine.domain.vaccines.days import Day, Period, period
 
 SLASHED = re.compile(r"(\d{2})/(\d{2})/(\d{4})")
 
 
+@lru_cache(maxsize=4096)
 def code(text: str) -> str:
     """A code as it is compared: numbers as numbers ("03" is "3"), anything else as it stands."""
     text = text.strip()
