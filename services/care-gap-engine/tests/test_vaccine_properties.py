@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from care_gap_engine import schedules
+from care_gap_engine.domain.vaccines import antigens
 from care_gap_engine.domain.vaccines.forecaster import Forecast, GroupOutcome, forecast
 from care_gap_engine.domain.vaccines.model import Schedule
 from care_gap_engine.domain.vaccines.patient import Dose, Observation, Person
@@ -26,8 +27,7 @@ def a_history(schedule: Schedule, chance: random.Random) -> tuple[Person, list[D
     age = chance.choice([300, 800, 3_000, 7_000, 20_000, 33_000])
     birth = as_of - timedelta(days=chance.randint(0, age))
     span = (as_of - birth).days + 60
-    products = [*schedule.products, "99999"]
-    family = chance.sample(products, min(6, len(products)))
+    family = [*a_family(schedule, chance), *chance.sample([*schedule.products], 2), "99999"]
     doses = [
         Dose(
             cvx=chance.choice(family),
@@ -50,6 +50,13 @@ def a_history(schedule: Schedule, chance: random.Random) -> tuple[Person, list[D
     ]
     gender = chance.choice(["female", "male", "unknown"])
     return Person(birth, gender, chance.choice([None, "US", "CA"])), doses, observations, as_of
+
+
+def a_family(schedule: Schedule, chance: random.Random) -> list[str]:
+    """Some products of one antigen, so that histories become long."""
+    antigen = chance.choice([*schedule.antigens])
+    holding = [cvx for cvx, one in schedule.products.items() if any(a.antigen == antigen for a in one.associations)]
+    return chance.sample(holding, min(5, len(holding)))
 
 
 def without_recheck(found: Forecast) -> list[GroupOutcome]:
@@ -95,6 +102,19 @@ def test_time_alone_changes_nothing_that_was_not_announced() -> None:
     check_announcements(schedules.demo(), random.Random(2), 1_000)
 
 
+def check_also_rans(schedule: Schedule, monkeypatch: pytest.MonkeyPatch, chance: random.Random, count: int) -> None:
+    for _ in range(count):
+        history = a_history(schedule, chance)
+        expected = [replace(group, recheck_on=None) for group in forecast(schedule, *history).groups]
+        with monkeypatch.context() as patch:
+            patch.setattr(antigens, "without_also_rans", lambda relevant, *_: relevant)
+            assert [replace(group, recheck_on=None) for group in forecast(schedule, *history).groups] == expected
+
+
+def test_what_is_left_out_beforehand_would_not_have_been_selected(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_also_rans(schedules.demo(), monkeypatch, random.Random(5), 1_000)
+
+
 @pytest.fixture(scope="module")
 def official() -> Schedule:
     if not OFFICIAL.exists():
@@ -108,3 +128,9 @@ def test_any_order_of_arrival_gives_the_same_answer_by_the_official_schedule(off
 
 def test_time_alone_changes_nothing_unannounced_by_the_official_schedule(official: Schedule) -> None:
     check_announcements(official, random.Random(4), 800)
+
+
+def test_what_is_left_out_of_the_official_schedule_would_not_have_been_selected(
+    official: Schedule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_also_rans(official, monkeypatch, random.Random(6), 300)

@@ -7,7 +7,7 @@ from care_gap_engine.domain.vaccines.days import Day
 from care_gap_engine.domain.vaccines.evaluate import evaluate_series
 from care_gap_engine.domain.vaccines.forecast import PatientSeries
 from care_gap_engine.domain.vaccines.model import STANDARD, Antigen, Indication, Series
-from care_gap_engine.domain.vaccines.patient import Patient
+from care_gap_engine.domain.vaccines.patient import Given, Patient
 from care_gap_engine.domain.vaccines.selection import best_series
 
 NO_GROUPS: dict[str, Day] = {}
@@ -25,9 +25,7 @@ def judge_antigen(antigen: Antigen, patient: Patient) -> AntigenOutcome:
     """Evaluate every relevant series (4.4) and select among them (4.5)."""
     safety = determine_safety(antigen, patient)
     doses = patient.by_antigen.get(antigen.name, [])
-    relevant = relevant_series(antigen, patient)
-    if not doses:
-        relevant = without_also_rans(relevant)
+    relevant = without_also_rans(relevant_series(antigen, patient), patient, doses)
     found = {
         series.name: PatientSeries(series, evaluate_series(series, patient, doses, NO_GROUPS), safety)
         for series in relevant
@@ -65,17 +63,34 @@ def relevant_series(antigen: Antigen, patient: Patient) -> list[Series]:
     return [found[order] for order in sorted(found)]
 
 
-def without_also_rans(relevant: list[Series]) -> list[Series]:
-    """Leave out what cannot be selected without a dose: a standard series beside a default (8.1, 8.2).
+def without_also_rans(relevant: list[Series], patient: Patient, doses: list[Given]) -> list[Series]:
+    """Leave out standard series that stand beside a default and that no dose can begin: none is selected (8.1, 8.2).
 
-    Nothing comes of them but work, and most people lack most antigens.
+    Nothing comes of them but work, and they are most of the series. Where a series asks whether another is complete,
+    all are kept: a series that was begun too late to be selected may be complete.
     """
     defaults = {one.group for one in relevant if one.default}
-    return [one for one in relevant if one.default or one.kind != STANDARD or one.group not in defaults]
+    if any(one.asks_for_groups for one in relevant):
+        return relevant
+    return [
+        one
+        for one in relevant
+        if one.default or one.kind != STANDARD or one.group not in defaults or can_be_begun(one, patient, doses)
+    ]
+
+
+def can_be_begun(series: Series, patient: Patient, doses: list[Given]) -> bool:
+    """Whether some dose may satisfy the first target, and does so before the maximum age to start."""
+    if not doses:
+        return False
+    ages, earliest, latest = patient.ages, series.begins_at, series.max_age_to_start
+    if earliest is not None and doses[-1].day < ages[earliest]:
+        return False
+    return latest is None or doses[0].day < ages[latest]
 
 
 def is_indicated(series: Series, patient: Patient) -> bool:
-    """Whether the gender fits and an observation holds, in its age range, on the as-of day (table 5-3)."""
+    """Whether the gender fits and an observation holds, in its age range, on the as-of day (chapter 5)."""
     if series.genders and patient.gender not in series.genders:
         return False
     return any(patient.observed(one.observation) and at_age(one, patient) for one in series.indications)

@@ -89,6 +89,7 @@ def _series(order: int, found: form.SeriesForm) -> model.Series:
         product=yes(chosen.productPath),
         priority=chosen.seriesPriority.strip().upper(),
         preference=int(chosen.seriesPreference) if chosen.seriesPreference else NO_PREFERENCE,
+        begins_at=_begins_at(targets[0]),
         min_age_to_start=length(chosen.minAgeToStart),
         max_age_to_start=length(chosen.maxAgeToStart),
         indications=tuple(
@@ -100,6 +101,10 @@ def _series(order: int, found: form.SeriesForm) -> model.Series:
         asks_for_groups=frozenset[str]().union(*asked),
         shared_decision=tuple(_shared_decision(found)),
     )
+
+
+def _begins_at(first: model.Target) -> Period | None:
+    return first.age.absolute_minimum if first.age and not first.skips_at_evaluation else None
 
 
 def _shared_decision(found: form.SeriesForm) -> Iterable[tuple[Period | None, Period | None]]:

@@ -41,7 +41,7 @@ def period(text: str) -> Period:
 
 
 def add(day: Day, length: Period) -> Day:
-    """`day` plus a period: years, then months, then weeks and days (CALCDT rules, 3.4).
+    """`day` plus a period: years, then months, then weeks and days (the date rules CALCDT, chapter 3).
 
     A day that its month does not have becomes the first of the next month. Months end at the assumed bounds of an
     open range (1900-01-01 to 2999-12-31), so that no calendar can overflow.

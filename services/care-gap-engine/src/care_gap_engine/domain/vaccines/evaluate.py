@@ -112,7 +112,7 @@ def in_force(interval: Interval, reference: Watch) -> bool:
 
 
 def interval_start(interval: Interval, progress: Progress, position: int) -> Day | None:
-    """The day from which an interval counts (CALCDTINT-1, -2, -8, -9); None when there is nothing to wait for.
+    """The day from which an interval counts (the rules CALCDTINT of 6.5); None when there is nothing to wait for.
 
     `position` is how many of the person's doses, of any antigen, come before.
     """

@@ -133,6 +133,7 @@ class Indication:
 class Series:
     """One way to become protected against one antigen; `order` is its place in the file.
 
+    `begins_at` is the age below which no dose can be its first, where the schedule gives one without conditions.
     `shared_decision` has the age ranges in which it is offered for a shared clinical decision, not recommended.
     """
 
@@ -148,6 +149,7 @@ class Series:
     product: bool
     priority: str
     preference: int
+    begins_at: Period | None
     min_age_to_start: Period | None
     max_age_to_start: Period | None
     indications: tuple[Indication, ...]
