@@ -3,14 +3,17 @@
 import io
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
+import msgspec
 import pytest
 
 from care_gap_engine import schedules
+from care_gap_engine.domain.vaccines import form, form_tables, supporting_data
 from care_gap_engine.domain.vaccines.errors import ScheduleError
 from care_gap_engine.domain.vaccines.schedule import load_schedule
 
@@ -178,3 +181,35 @@ def test_the_cdc_s_zip_and_compact_form_are_the_same_schedule() -> None:
     assert packed.publication.effective_from == plain.publication.effective_from
     assert "Source: CDC" in packed.publication.licence
     assert "no endorsement" in packed.publication.licence
+
+
+@pytest.mark.skipif(not OFFICIAL.exists(), reason="the CDC's files are not in ../shared/immunization")
+def test_every_element_of_the_cdc_s_xml_schemas_is_known() -> None:
+    """Those that may repeat are read as lists."""
+    [path] = (OFFICIAL / "supporting").glob("*.zip")
+    with zipfile.ZipFile(path) as archive:
+        texts = [archive.read(name) for name in archive.namelist() if name.endswith(".xsd")]
+    known = {field.name for kind in FORMS for field in msgspec.structs.fields(kind)}
+    known |= {"antigenSupportingData", "scheduleSupportingData"}
+    for text in texts:
+        elements = list(elements_of(ElementTree.fromstring(text)))
+        assert {name for _, name, _ in elements} <= known
+        repeated = {f"{parent}/{name}" for parent, name, often in elements if often == "unbounded"}
+        assert repeated <= supporting_data.LISTS
+
+
+FORMS = [
+    kind
+    for module in (form, form_tables)
+    for kind in vars(module).values()
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind is not msgspec.Struct
+]
+
+
+def elements_of(node: ElementTree.Element, parent: str = "") -> Iterator[tuple[str, str, str | None]]:
+    """Parent, name and how often, of each element that an XML schema declares."""
+    for child in node:
+        name = child.get("name") if child.tag.endswith("}element") else None
+        if name:
+            yield parent, name, child.get("maxOccurs")
+        yield from elements_of(child, name or parent)

@@ -48,10 +48,9 @@ def conflicts(found: form_tables.Tables) -> Mapping[str, Mapping[str, model.Conf
 
 def observations(found: form_tables.Tables) -> Mapping[str, model.ObservationKind]:
     """The coded observations by their code."""
-    return {
-        code(one.observationCode): model.ObservationKind(
-            code(one.observationCode), one.observationTitle,
-            tuple((c.codeSystem, c.code) for c in (one.codedValues.codedValue if one.codedValues else [])),
-        )
-        for one in found.observations.observation
-    }  # fmt: skip
+    made = {}
+    for one in found.observations.observation:
+        lists = one.codedValues if isinstance(one.codedValues, list) else [one.codedValues]
+        codes = tuple((value.codeSystem, value.code) for values in lists for value in values.codedValue)
+        made[code(one.observationCode)] = model.ObservationKind(code(one.observationCode), one.observationTitle, codes)
+    return made

@@ -101,7 +101,7 @@ class ObservationForm(Struct, forbid_unknown_fields=True):
     indicationText: str | None = None
     contraindicationText: str | None = None
     clarifyingText: str | None = None
-    codedValues: CodedValues | None = None
+    codedValues: CodedValues | list[CodedValues] = []
 
 
 class Observations(Struct, forbid_unknown_fields=True):

@@ -24,9 +24,9 @@ LISTS = frozenset({
     "antigenSupportingData/series", "codedValues/codedValue", "conditionalSkip/set",
     "contraindication/contraindicatedVaccine", "cvxMap/association", "cvxToAntigenMap/cvxMap", "dateOfBirth/exclusion",
     "immunity/clinicalHistory", "immunity/dateOfBirth", "liveVirusConflicts/liveVirusConflict",
-    "observations/observation", "series/indication", "series/requiredGender", "series/seriesAdminGuidance",
-    "series/seriesDose", "seriesDose/age", "seriesDose/allowableInterval", "seriesDose/allowableVaccine",
-    "seriesDose/conditionalSkip", "seriesDose/inadvertentVaccine", "seriesDose/interval",
+    "observation/codedValues", "observations/observation", "series/indication", "series/requiredGender",
+    "series/seriesAdminGuidance", "series/seriesDose", "seriesDose/age", "seriesDose/allowableInterval",
+    "seriesDose/allowableVaccine", "seriesDose/conditionalSkip", "seriesDose/inadvertentVaccine", "seriesDose/interval",
     "seriesDose/preferableVaccine", "set/condition", "vaccine/contraindication", "vaccineGroup/contraindication",
     "vaccineGroupMap/antigen", "vaccineGroupToAntigenMap/vaccineGroupMap", "vaccineGroups/vaccineGroup",
 })  # fmt: skip
