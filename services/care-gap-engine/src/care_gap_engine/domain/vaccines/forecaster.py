@@ -165,7 +165,7 @@ def _told(kind: str, joined: Joined) -> GroupForecast:
         latest=_date(joined.latest),
         products=products_that_fit(leading) if due else (),
         guidance=tuple(dict.fromkeys(text for one in leading for text in one.series.guidance)),
-        shared_decision=due and any(is_shared_decision(one) for one in leading),
+        shared_decision=due and any(is_shared_decision(one) for one in leading if one.series.shared_decision),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from care_gap_engine.domain.vaccines.days import Day
-from care_gap_engine.domain.vaccines.forecast import PatientSeries, Status
+from care_gap_engine.domain.vaccines.forecast import PatientSeries, SeriesForecast, Status
 from care_gap_engine.domain.vaccines.model import VaccineGroup
 
 ONE_ANTIGEN = (
@@ -28,40 +28,55 @@ class Joined:
 
 
 def join(group: VaccineGroup, best: dict[str, list[PatientSeries]], last_dose: Day | None) -> Joined:
-    """The forecast of a group from the best series of its antigens, all risk or all standard (9.1 to 9.3).
+    """The forecast of a group from the best series of its antigens, all risk or all standard (9.1).
 
     `last_dose` is the day of the last dose of the group, of any status.
     """
-    chosen = [of_one_antigen(found) for found in best.values()]
+    if len(group.antigens) == 1:
+        return single_antigen(of_one_antigen(best[group.antigens[0]]))
+    return multiple_antigens(group, [of_one_antigen(found) for found in best.values()], last_dose)
+
+
+def single_antigen(one: PatientSeries) -> Joined:
+    """Single antigen vaccine group (9.2): what its series says."""
+    said = one.forecast
+    return Joined(
+        said.status, (one,), said.dose_number, said.earliest, said.recommended, said.past_due, said.latest
+    )  # fmt: skip
+
+
+def multiple_antigens(group: VaccineGroup, chosen: list[PatientSeries], last_dose: Day | None) -> Joined:
+    """Multiple antigen vaccine group (9.3). What need not be given whole goes on without a contraindicated antigen."""
     if not group.whole:
         chosen = [one for one in chosen if one.forecast.status is not Status.CONTRAINDICATED] or chosen
     status = group_status(chosen)
     leading = tuple(one for one in chosen if one.forecast.status is status)
     if status is not Status.NOT_COMPLETE:
         return Joined(status, leading)
-    earliest = earliest_day(group, leading, last_dose)
-    past_due = min((one.forecast.past_due for one in leading if one.forecast.past_due is not None), default=None)
+    said = [one.forecast for one in leading]
+    earliest = earliest_day(said, last_dose)
+    past_due = min((one.past_due for one in said if one.past_due is not None), default=None)
     number = min if group.whole else max
     return Joined(
         status=status,
         leading=leading,
-        dose_number=number(one.forecast.dose_number for one in leading if one.forecast.dose_number is not None),
+        dose_number=number(one.dose_number for one in said if one.dose_number is not None),
         earliest=earliest,
-        recommended=max(
-            earliest, min(one.forecast.recommended for one in leading if one.forecast.recommended is not None)
-        ),
+        recommended=max(earliest, min(one.recommended for one in said if one.recommended is not None)),
         past_due=None if past_due is None else max(earliest, past_due),
-        latest=min((one.forecast.latest for one in leading if one.forecast.latest is not None), default=None),
+        latest=min((one.latest for one in said if one.latest is not None), default=None),
     )
 
 
 def of_one_antigen(found: Sequence[PatientSeries]) -> PatientSeries:
     """One antigen with several best series: what is still to be done wins (9.2)."""
+    if len(found) == 1:
+        return found[0]
     return min(found, key=lambda one: ONE_ANTIGEN.index(one.forecast.status))
 
 
 def group_status(chosen: Sequence[PatientSeries]) -> Status:
-    """Table 9-4; for one antigen it is that antigen's status."""
+    """Table 9-4."""
     statuses = {one.forecast.status for one in chosen}
     for status in ANY_OF:
         if status in statuses:
@@ -69,9 +84,9 @@ def group_status(chosen: Sequence[PatientSeries]) -> Status:
     return Status.IMMUNE if statuses == {Status.IMMUNE} else Status.COMPLETE
 
 
-def earliest_day(group: VaccineGroup, leading: Sequence[PatientSeries], last_dose: Day | None) -> Day:
+def earliest_day(said: Sequence[SeriesForecast], last_dose: Day | None) -> Day:
     """MULTIANTVG-1: the latest of the earliest days; with a priority forecast the first, not before the last dose."""
-    days = [one.forecast.earliest for one in leading if one.forecast.earliest is not None]
-    if len(group.antigens) > 1 and any(one.forecast.priority for one in leading):
+    days = [one.earliest for one in said if one.earliest is not None]
+    if any(one.priority for one in said):
         return max(min(days), last_dose or min(days))
     return max(days)
