@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import json as json_format
 import signal
+import subprocess
 import sys
 import threading
 from datetime import UTC, datetime, timedelta
@@ -242,6 +243,13 @@ def demo(context: typer.Context) -> None:
 def bench(context: typer.Context) -> None:
     """Measure this machine."""
     _delegate("bench.__main__", context.args)
+
+
+@app.command(context_settings=EXTRA)
+def conformance(context: typer.Context) -> None:
+    """Compare with official test cases: `cdsi --cases FILE --schedule FILE --json OUT`. Needs no servers."""
+    command = [sys.executable, "-m", "care_gap_engine", "conformance", *context.args]
+    sys.exit(subprocess.run(command, check=False).returncode)
 
 
 if importlib.util.find_spec("careloop.proof"):

@@ -1,4 +1,4 @@
-"""`./careloop bench pipeline|idle`."""
+"""`./careloop bench pipeline|idle|vaccines`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +25,17 @@ def idle(json: Out = None) -> None:
     from careloop.bench import idle as bench
 
     bench.run(json)
+
+
+@app.command()
+def vaccines(
+    schedule: Annotated[Path | None, typer.Option(help="Compact JSON, or the official ZIP of XML.")] = None,
+    json: Out = None,
+) -> None:
+    """The vaccine forecaster, all routine vaccine groups for one person after the other; needs no servers."""
+    from careloop.bench import vaccines as bench
+
+    bench.run(schedule, json)
 
 
 def main(arguments: list[str]) -> None:
