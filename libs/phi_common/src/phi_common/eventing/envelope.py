@@ -44,7 +44,7 @@ def headers_of(row: Any, source: str) -> list[tuple[str, bytes]]:
         ("ce_sequence", b"%d" % row.sequence),
         ("content-type", b"application/json"),
         ("traceparent", row.traceparent.encode()),
-        ("ck", bytes(row.ck)),
+        ("ck", row.ck),
     ]
 
 

@@ -26,6 +26,8 @@ SELECT id, topic, partition, key, event_id, type, at, sequence, traceparent, ck,
 FROM outbox WHERE partition = ANY(%b) ORDER BY id LIMIT %b
 """
 
+DELETE = "DELETE FROM outbox WHERE id = ANY(%b)"
+
 
 class Relay:
     """Sends what commits. One advisory lock per Kafka partition makes one relay at a time own its order."""
@@ -68,7 +70,6 @@ class Relay:
 
     async def _send_for_ever(self, pg: Any, producer: Any) -> None:
         held: list[int] = []
-        cursor = pg.cursor(row_factory=namedtuple_row)
         rows: Sequence[Any] = ()
         while True:
             await gather(len(rows))
@@ -76,13 +77,22 @@ class Relay:
                 held += [p for (p,) in await (await pg.execute(TAKE_LOCKS, [PARTITIONS - 1, LOCK_CLASS])).fetchall()]
                 held = sorted(set(held))
             self._news.clear()
-            rows = await (await cursor.execute(NEXT, [held, ROWS], prepare=True)).fetchall()
+            rows = await self._next(pg, rows, held)
             if rows:
                 with span("publish", links=[row.traceparent for row in rows if sampled(row.traceparent)]):
                     await self._send(producer, rows)
-                await pg.execute("DELETE FROM outbox WHERE id = ANY(%b)", [[row.id for row in rows]], prepare=True)
             else:
                 await self._rest()
+
+    async def _next(self, pg: Any, sent: Sequence[Any], held: Sequence[int]) -> Sequence[Any]:
+        """Forget what Kafka has acknowledged, and read what follows, in one round trip."""
+        cursor = pg.cursor(row_factory=namedtuple_row, binary=True)
+        async with pg.pipeline():
+            if sent:
+                await pg.execute(DELETE, [[row.id for row in sent]], prepare=True)
+            await cursor.execute(NEXT, [held, ROWS], prepare=True)
+        found: Sequence[Any] = await cursor.fetchall()
+        return found
 
     async def _rest(self) -> None:
         try:
@@ -104,7 +114,7 @@ class Relay:
         for row in rows:
             record = {
                 "key": str(row.key).encode(),
-                "value": bytes(row.body),
+                "value": row.body,
                 "timestamp": None,
                 "headers": headers_of(row, self._source),
             }
