@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx2
@@ -141,7 +142,9 @@ async def test_a_rejected_message_leaves_no_trace(http):
 async def test_a_reply_is_passed_on(http, receiver):
     answer = await http.post("/inbound", json={"from": "+12025550111", "body": "STOP"})
     await settled(http)
-    assert receiver.taken == [("inbound", {"id": answer.json()["id"], "from": "+12025550111", "text": "STOP"})]
+    ((kind, told),) = receiver.taken
+    assert datetime.fromisoformat(told.pop("received_at")) <= datetime.now(UTC)
+    assert (kind, told) == ("inbound", {"id": answer.json()["id"], "from": "+12025550111", "text": "STOP"})
 
 
 async def test_another_account_is_refused(http):

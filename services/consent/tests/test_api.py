@@ -40,7 +40,7 @@ def put(http, patient, body, *, channel="sms", role="front-desk", key=None):
 
 def ask(http, patient, **more):
     body = {"message_id": str(new_id()), "patient_ids": [str(patient)], "channel": "sms", "address": NUMBER}
-    return http.post("/permits", json=body | {"purpose": "care"} | more, headers=GATE)
+    return http.post("/permits", json=body | {"purpose": "care-gap"} | more, headers=GATE)
 
 
 async def text(http, runtime, words, *, sender=NUMBER, provider_id=None, age=0, secret=None):

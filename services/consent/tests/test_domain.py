@@ -1,5 +1,6 @@
 """The rules of consent: who may be written to, what closes and opens a channel, and what a reply means."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consent.domain.permits import Refusal, Standing, refusal
+from consent.domain.permits import OptOut, Refusal, Standing, confirmation_refusal, refusal
 from consent.domain.preferences import (
     Allow,
     Block,
@@ -173,6 +174,45 @@ def test_whatever_happens_versions_count_up_and_readers_see_what_holds(history):
 )
 def test_the_strictest_wins(standings, addressed, address_blocked, expected):
     assert refusal(standings, addressed=addressed, address_blocked=address_blocked) is expected
+
+
+HERE, ELSEWHERE = b"here", b"elsewhere"
+HEARD = OptOut(HERE, confirmable=True, received=NOW, effective=NOW)
+MINUTES = timedelta(minutes=5)
+
+
+@pytest.mark.parametrize(
+    ("optout", "more", "expected"),
+    [
+        (HEARD, {}, None),
+        (HEARD, {"upto": NOW + MINUTES}, None),
+        (HEARD, {"upto": NOW + MINUTES + timedelta(microseconds=1)}, Refusal.TOO_LATE),
+        (replace(HEARD, effective=None), {}, Refusal.NOT_CONFIRMABLE),
+        (replace(HEARD, confirmable=False), {}, Refusal.NOT_CONFIRMABLE),
+        (replace(HEARD, digest=None), {"digest": None}, Refusal.NOT_CONFIRMABLE),
+        (HEARD, {"digest": ELSEWHERE}, Refusal.NOT_CONFIRMABLE),
+        (HEARD, {"digest": None}, Refusal.NOT_CONFIRMABLE),
+        (HEARD, {"address_blocked": False}, Refusal.NOT_CONFIRMABLE),
+        (HEARD, {"deceased": True}, Refusal.DECEASED),
+        (None, {}, Refusal.NOT_CONFIRMABLE),
+    ],
+    ids=[
+        "at once",
+        "at the last moment",
+        "a moment later",
+        "not effective yet",
+        "no definite STOP",
+        "without an address",
+        "to another address",
+        "to no address",
+        "opened again by newer consent",
+        "deceased",
+        "no such opt-out",
+    ],
+)
+def test_what_an_opt_out_may_be_answered_with(optout, more, expected):
+    asked = {"digest": HERE, "address_blocked": True, "deceased": False, "upto": NOW} | more
+    assert confirmation_refusal(optout, **asked) is expected
 
 
 KEYWORDS = [

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from consent import consumers
-from consent.domain.permits import Outcome, Refusal
+from consent.domain.permits import Outcome, Purpose, Refusal
 from consent.domain.preferences import Allow, Block
 from consent.drain import effective_within
 from consent.storage import addresses, permits
@@ -42,7 +42,7 @@ def digest(runtime, number=NUMBER):
 
 
 def request(runtime, *patients: UUID, number=NUMBER):
-    return Request(new_id(), patients, SMS, digest(runtime, number), "care")
+    return Request(new_id(), patients, SMS, digest(runtime, number), Purpose.CARE_GAP)
 
 
 async def ask(runtime, wanted):

@@ -18,8 +18,14 @@ from outreach.gate.egress import Egress
 from outreach.gate.permits import Permits
 from outreach.gate.providers import SmsProvider
 from phi_common.clock import new_id
-from phi_common.events.consent import Channel, Permission, PreferenceChanged
-from phi_common.events.outreach import MessageFailed, MessageSent, OutreachScheduled, OutreachSuppressed
+from phi_common.events.consent import Channel, OptOutConfirmationDue, Permission, PreferenceChanged
+from phi_common.events.outreach import (
+    MessageFailed,
+    MessageSent,
+    OptOutConfirmationSent,
+    OutreachScheduled,
+    OutreachSuppressed,
+)
 from phi_common.runtime import Runtime
 from phi_common.settings import CommonSettings
 from phi_common.testing import emitted, shared_settings, system, wrapped_secret_id
@@ -236,6 +242,33 @@ async def test_a_gate_that_died_in_the_act_never_repeats(runtime, gate, outside,
     await gate.turn()
     assert await states(runtime) == [("sent", None)]
     assert outside.asked == []
+
+
+async def test_the_answer_to_a_stop_takes_the_same_way_with_a_purpose_of_its_own(
+    runtime, gate, outside, tell, sweep, story
+):
+    patient, optout = new_id(), new_id()
+    await tell(story(patient, new_id())[0])
+    due = OptOutConfirmationDue(patient_id=patient, optout_id=optout, channel=Channel.SMS, address="+12025550111")
+    await tell(due, due)
+    await gate.turn()
+    await gate.turn()
+    await sweep()
+    assert [(asked["purpose"], asked["optout_id"]) for asked in outside.asked] == [("optout-confirm", str(optout))]
+    assert [(text["to"], "opted out" in text["body"]) for text in outside.texts] == [("+12025550111", True)]
+    assert await kinds(runtime) == [OptOutConfirmationSent]
+
+
+async def test_an_answer_to_a_stop_that_waited_too_long_is_not_sent(runtime, gate, outside, tell, sweep, clock):
+    patient, optout = new_id(), new_id()
+    await tell(OptOutConfirmationDue(patient_id=patient, optout_id=optout, channel=Channel.SMS, address="+12025550111"))
+    outside.consent_status = 503
+    await gate.turn()
+    clock.advance(minutes=5)
+    outside.consent_status = 201
+    await gate.turn()
+    await sweep()
+    assert (outside.texts, await states(runtime), await kinds(runtime)) == ([], [("failed", "expired")], [])
 
 
 async def test_the_guard_looks_once_more(runtime, gate, outside, due, tell):

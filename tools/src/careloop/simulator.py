@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Self
 from uuid import uuid4
@@ -187,7 +188,8 @@ def _outside(app: FastAPI, provider: Provider) -> None:
     @app.post("/inbound", status_code=202)
     async def text_back(inbound: Inbound) -> dict[str, str]:
         found = "IN" + uuid4().hex
-        body = {"id": found, "from": inbound.sender, "text": inbound.body}
+        received = datetime.now(UTC).isoformat()
+        body = {"id": found, "from": inbound.sender, "text": inbound.body, "received_at": received}
         provider.owe(provider.options.inbound_url, body)
         return {"id": found}
 

@@ -33,7 +33,8 @@ deliveries = sa.Table(
     metadata,
     sa.Column("message_id", sa.Uuid, primary_key=True),
     sa.Column("patient_id", sa.Uuid, nullable=False),
-    sa.Column("gap_id", sa.Uuid, nullable=False),
+    sa.Column("gap_id", sa.Uuid),
+    sa.Column("optout_id", sa.Uuid, comment="the opt-out that this message confirms; then there is no gap"),
     sa.Column("attempt", sa.SmallInteger, nullable=False),
     sa.Column("channel", sa.Text, nullable=False),
     sa.Column(
@@ -62,6 +63,7 @@ deliveries = sa.Table(
     sa.CheckConstraint(
         "state IN ('ready', 'attempting', 'sent', 'failed', 'unknown', 'refused', 'cancelled')", name="state"
     ),
+    sa.CheckConstraint("num_nonnulls(gap_id, optout_id) = 1", name="cause"),
     sa.Index("ix_deliveries_open", "due", postgresql_where=sa.text("state IN ('ready', 'attempting', 'unknown')")),
     sa.Index("ix_deliveries_news", "patient_id", postgresql_where=sa.text("news")),
 )
@@ -90,7 +92,7 @@ STATE = TypeAdapter(Conversation)
 FINISHED = "d.news AND d.state NOT IN ('ready', 'attempting')"
 LOAD = "SELECT patient_id, sealed FROM conversations WHERE patient_id = ANY(%b)"
 NEWS = f"""
-SELECT patient_id, message_id, gap_id, state, at, reason, permit_id, carrier, carrier_at FROM deliveries d
+SELECT patient_id, message_id, gap_id, state, at, reason, permit_id, carrier, carrier_at, optout_id FROM deliveries d
 WHERE {FINISHED} AND patient_id = ANY(%b) ORDER BY at, message_id
 """  # noqa: S608
 DUE = f"""
@@ -104,9 +106,9 @@ SELECT * FROM unnest(%b::uuid[], %b::bytea[], %b::timestamptz[])
 ON CONFLICT (patient_id) DO UPDATE SET sealed = excluded.sealed, due_at = excluded.due_at
 """
 HAND_OVER = """
-INSERT INTO deliveries (message_id, patient_id, gap_id, attempt, channel, due, send_by, sealed, state)
-SELECT *, 'ready' FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::int2[], %b::text[], %b::timestamptz[],
-                              %b::timestamptz[], %b::bytea[])
+INSERT INTO deliveries (message_id, patient_id, gap_id, optout_id, attempt, channel, due, send_by, sealed, state)
+SELECT *, 'ready' FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::int2[], %b::text[],
+                              %b::timestamptz[], %b::timestamptz[], %b::bytea[])
 ON CONFLICT (message_id) DO NOTHING
 """
 CALL_BACK = """
@@ -151,7 +153,7 @@ async def save_conversations(tx: Tx, states: dict[UUID, Conversation]) -> None:
     tx.later(SAVE, columns(rows, 3))
     handed = [_row(tx, patient, delivery) for patient, state in states.items() for delivery in state.desk.handed]
     if handed:
-        tx.later(HAND_OVER, columns(handed, 8))
+        tx.later(HAND_OVER, columns(handed, 9))
     if withdrawn := [message for state in states.values() for message in state.desk.withdrawn]:
         tx.later(CALL_BACK, [tx.now, withdrawn])
     if settled := [message for state in states.values() for message in state.desk.settled]:
@@ -161,13 +163,17 @@ async def save_conversations(tx: Tx, states: dict[UUID, Conversation]) -> None:
 
 
 def _row(tx: Tx, patient: UUID, delivery: Delivery) -> tuple[Any, ...]:
-    text = library().words(delivery.attempt, delivery.channel, delivery.language, delivery.rule)
+    if delivery.optout_id:
+        text = library().confirmation(delivery.language)
+    else:
+        text = library().words(delivery.attempt, delivery.channel, delivery.language, delivery.rule)
     plain = json.dumps({"address": delivery.address, "text": text}).encode()
     sealed = tx.seal(patient, "deliveries.sealed", plain)
     return (
         delivery.message_id,
         patient,
         delivery.gap_id,
+        delivery.optout_id,
         delivery.attempt,
         delivery.channel.value,
         delivery.due,

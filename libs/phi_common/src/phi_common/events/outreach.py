@@ -110,3 +110,16 @@ class CoordinatorReviewRequested(Event):
     gap_id: Annotated[UUID, Class.PLAIN]
     reason: Annotated[ReviewReason, Class.QUASI, open_enum(ReviewReason)]
     at: Annotated[datetime, Class.QUASI]
+
+
+class OptOutConfirmationSent(Event):
+    """A person was told, once, that their opt-out by text is in effect. It is no care message."""
+
+    topic: ClassVar = topics.OUTREACH_MESSAGES
+    type: ClassVar = "OptOutConfirmationSent.v1"
+
+    message_id: Annotated[UUID, Class.PLAIN]
+    optout_id: Annotated[UUID, Class.PLAIN]
+    channel: Annotated[Channel, Class.QUASI, open_enum(Channel)]
+    permit_id: Annotated[UUID, Class.PLAIN]
+    at: Annotated[datetime, Class.QUASI]

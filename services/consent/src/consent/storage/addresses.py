@@ -14,6 +14,7 @@ PATIENTS = "SELECT DISTINCT patient_id FROM addresses WHERE digest = %b ORDER BY
 BLOCK = """
 INSERT INTO address_blocks (channel, digest, blocked, version) VALUES (%s, %b, true, 1)
 ON CONFLICT (channel, digest) DO UPDATE SET blocked = true, version = address_blocks.version + 1
+WHERE NOT address_blocks.blocked RETURNING 1
 """
 LIFT = """
 WITH own AS (
@@ -48,9 +49,13 @@ async def patients_at(tx: Tx, digest: bytes) -> list[UUID]:
     return [patient for (patient,) in await (await tx.pg.execute(PATIENTS, [digest])).fetchall()]
 
 
-async def block(tx: Tx, channel: Channel, digest: bytes) -> None:
-    """No more messages to this address, whoever has it. Waits for permits that are just being granted."""
-    await tx.pg.execute(BLOCK, [channel.value, digest])
+async def block(tx: Tx, channel: Channel, digest: bytes) -> bool:
+    """No more messages to this address, whoever has it; whether it was open until now.
+
+    Waits for permits that are just being granted: an address that is blocked already is locked all the same.
+    """
+    blocked = await tx.pg.execute(BLOCK, [channel.value, digest])
+    return await blocked.fetchone() is not None
 
 
 async def lift(tx: Tx, channel: Channel, patient_id: UUID) -> None:

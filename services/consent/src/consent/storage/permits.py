@@ -7,17 +7,21 @@ own, never business time.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from consent.domain.permits import Outcome, Refusal, Standing, refusal
+from consent.domain.permits import OptOut, Outcome, Purpose, Refusal, Standing, confirmation_refusal, refusal
 from consent.domain.preferences import ADDRESSED
 from phi_common.clock import new_id
 from phi_common.db import Tx
-from phi_common.events.consent import Channel, Permission
+from phi_common.events.consent import Channel, OptOutConfirmationDue, Permission
 
 TTL_MS = 5_000
 MARGIN_MS = 5_100
 """A sender's pause before its call (2 s), the call (3 s) and clock drift over the life of a permit."""
+
+ADDRESS = "optouts.address"
 
 SHARE_PEOPLE = """
 SELECT patient_id, version, deceased FROM people WHERE patient_id = ANY(%b) ORDER BY patient_id FOR SHARE
@@ -32,15 +36,22 @@ ON CONFLICT DO NOTHING
 """
 SHARE_ADDRESS = "SELECT blocked FROM address_blocks WHERE channel = %s AND digest = %b FOR SHARE"
 GRANT = """
-INSERT INTO permits (id, message_id, patient_ids, channel, digest, purpose, version, expires_at)
-VALUES (%b, %b, %b::uuid[], %s, %b, %s, %s, clock_timestamp() + %s * interval '1 ms')
-ON CONFLICT (message_id) WHERE outcome IS DISTINCT FROM 'not-sent' DO NOTHING RETURNING id
+INSERT INTO permits (id, message_id, patient_ids, channel, digest, purpose, optout_id, version, expires_at)
+VALUES (%b, %b, %b::uuid[], %s, %b, %s, %b, %s, clock_timestamp() + %s * interval '1 ms')
+ON CONFLICT DO NOTHING RETURNING id
+"""
+CONFIRMED = """
+SELECT digest, confirm_for IS NOT NULL, received_at, effective_at, clock_timestamp() FROM optouts
+WHERE id = %b AND channel = %s
 """
 CLOSE = """
 UPDATE permits SET closed_at = coalesce(closed_at, clock_timestamp()), outcome = %s
 WHERE id = %b AND (outcome IS NULL OR outcome IN ('unknown', %s)) RETURNING id
 """
-OPT_OUT = "INSERT INTO optouts (id, provider_id, channel, digest, patient_ids) VALUES (%b, %s, %s, %b, %b::uuid[])"
+OPT_OUT = """
+INSERT INTO optouts (id, provider_id, channel, digest, patient_ids, confirm_for, address, received_at)
+VALUES (%b, %s, %s, %b, %b::uuid[], %b, %b, least(%b::timestamptz, clock_timestamp()))
+"""
 SETTLE = """
 UPDATE optouts o SET effective_at = clock_timestamp()
 WHERE o.effective_at IS NULL AND NOT EXISTS (
@@ -48,8 +59,9 @@ WHERE o.effective_at IS NULL AND NOT EXISTS (
     WHERE p.expires_at > statement_timestamp() - %s * interval '1 ms'
       AND (p.closed_at IS NULL OR p.outcome = 'unknown')
       AND p.channel = o.channel AND (p.patient_ids && o.patient_ids OR p.digest = o.digest))
-RETURNING o.id, o.patient_ids
+RETURNING o.id, o.patient_ids, o.channel, o.confirm_for, o.address
 """
+ANNOUNCED = "UPDATE optouts SET address = NULL WHERE id = ANY(%b)"
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,9 @@ class Request:
     patient_ids: tuple[UUID, ...]
     channel: Channel
     digest: bytes | None
-    purpose: str
+    purpose: Purpose
+    optout_id: UUID | None = None
+    """The opt-out to confirm; no other purpose names one."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +82,14 @@ class Permit:
     """Leave to send one message, for `TTL_MS` from the moment it was asked for."""
 
     id: UUID
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """Where an opt-out may be confirmed once it is effective: an address, sealed for the person it belongs to."""
+
+    patient_id: UUID
+    address: bytes
 
 
 async def grant(tx: Tx, request: Request) -> Permit | Refusal:
@@ -84,12 +106,12 @@ async def grant(tx: Tx, request: Request) -> Permit | Refusal:
     said = {patient: Permission(permission) for patient, permission in await rules.fetchall()}
     blocked = address is not None and (await address.fetchone())[0]
     standings = [Standing(said.get(patient), known.get(patient, (0, False))[1]) for patient in ids]
-    addressed = request.digest is not None or request.channel not in ADDRESSED
-    refused = refusal(standings, addressed=addressed, address_blocked=blocked)
+    refused = await _judged(tx, request, standings, address_blocked=blocked)
     if refused is None:
         permit = Permit(new_id())
-        version = max(known[patient][0] for patient in ids)
-        row = [permit.id, request.message_id, ids, channel, request.digest, request.purpose, version, TTL_MS]
+        version = max(known.get(patient, (0, False))[0] for patient in ids)
+        row = [permit.id, request.message_id, ids, channel, request.digest, request.purpose.value, request.optout_id,
+               version, TTL_MS]  # fmt: skip
         granted = await (await pg.execute(GRANT, row)).fetchone()
         refused = None if granted else Refusal.ALREADY_GRANTED
     for patient in ids:
@@ -99,6 +121,22 @@ async def grant(tx: Tx, request: Request) -> Permit | Refusal:
             refused.value if refused else str(permit.id),
         )
     return refused or permit
+
+
+async def _judged(tx: Tx, request: Request, standings: list[Standing], *, address_blocked: bool) -> Refusal | None:
+    """The one exception to what people said is the confirmation of an opt-out; it has a judge of its own."""
+    if request.purpose is not Purpose.OPTOUT_CONFIRM:
+        addressed = request.digest is not None or request.channel not in ADDRESSED
+        return refusal(standings, addressed=addressed, address_blocked=address_blocked)
+    found = await (await tx.pg.execute(CONFIRMED, [request.optout_id, request.channel.value])).fetchone()
+    deceased = any(standing.deceased for standing in standings)
+    return confirmation_refusal(
+        OptOut(*found[:4]) if found else None,
+        digest=request.digest,
+        address_blocked=address_blocked,
+        deceased=deceased,
+        upto=(found[4] if found else tx.now) + timedelta(milliseconds=TTL_MS),
+    )
 
 
 async def holder(tx: Tx, message_id: UUID) -> UUID | None:
@@ -120,10 +158,15 @@ async def opt_out(
     patients: Sequence[UUID],
     digest: bytes | None = None,
     provider_id: str | None = None,
+    *,
+    received: datetime | None = None,
+    confirmation: Confirmation | None = None,
 ) -> UUID:
     """Record, in the transaction that blocks and after the blocks, that these have to become effective."""
     optout_id = new_id()
-    await tx.pg.execute(OPT_OUT, [optout_id, provider_id, channel.value, digest, sorted(patients)])
+    to = [confirmation.patient_id, confirmation.address] if confirmation else [None, None]
+    row = [optout_id, provider_id, channel.value, digest, sorted(patients), *to, received]
+    await tx.pg.execute(OPT_OUT, row)
     return optout_id
 
 
@@ -133,10 +176,26 @@ async def settle(tx: Tx) -> int:
     One statement, so that one snapshot sees both the committed opt-out and all permits granted before it.
     """
     settled = await (await tx.pg.execute(SETTLE, [MARGIN_MS])).fetchall()
-    for optout_id, patients in settled:
+    for optout_id, patients, *_ in settled:
         for patient in patients or [None]:
             tx.audit("optout:effective", patient, str(optout_id))
+    if confirmable := [row for row in settled if row[3]]:
+        await _announce(tx, confirmable)
     return len(settled)
+
+
+async def _announce(tx: Tx, settled: Sequence[tuple[Any, ...]]) -> None:
+    """Say that these opt-outs may be confirmed, and where; from then on only the reader of the event knows where."""
+    await tx.lock(patient for _, _, _, patient, _ in settled)
+    for optout_id, _, channel, patient, sealed in settled:
+        if patient not in tx.erased:
+            address = tx.open(patient, ADDRESS, sealed).decode()
+            tx.emit(
+                OptOutConfirmationDue(
+                    patient_id=patient, optout_id=optout_id, channel=Channel(channel), address=address
+                )
+            )
+    await tx.pg.execute(ANNOUNCED, [[optout_id for optout_id, *_ in settled]])
 
 
 async def is_effective(tx: Tx, optout_id: UUID) -> bool:

@@ -70,6 +70,7 @@ permits = sa.Table(
     sa.Column("channel", sa.Text, nullable=False),
     sa.Column("digest", BYTEA),
     sa.Column("purpose", sa.Text, nullable=False),
+    sa.Column("optout_id", UUID, comment="the opt-out that this message confirms"),
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("issued_at", INSTANT, nullable=False, server_default=REAL_NOW),
     sa.Column("expires_at", INSTANT, nullable=False, index=True),
@@ -78,6 +79,12 @@ permits = sa.Table(
     sa.Index(
         "uq_permits_message_id",
         "message_id",
+        unique=True,
+        postgresql_where=sa.text("outcome IS DISTINCT FROM 'not-sent'"),
+    ),
+    sa.Index(
+        "uq_permits_optout_id",
+        "optout_id",
         unique=True,
         postgresql_where=sa.text("outcome IS DISTINCT FROM 'not-sent'"),
     ),
@@ -91,7 +98,10 @@ optouts = sa.Table(
     sa.Column("digest", BYTEA),
     sa.Column("patient_ids", ARRAY(UUID), nullable=False),
     sa.Column("committed_at", INSTANT, nullable=False, server_default=REAL_NOW),
+    sa.Column("received_at", INSTANT, nullable=False, comment="by the provider, where that is known; real time"),
     sa.Column("effective_at", INSTANT),
+    sa.Column("confirm_for", UUID, comment="the person at whose address a confirmation may go out"),
+    sa.Column("address", BYTEA, comment="where to, sealed; until that is announced"),
     sa.Index("ix_optouts_pending", "committed_at", postgresql_where=sa.text("effective_at IS NULL")),
 )
 replies = sa.Table(

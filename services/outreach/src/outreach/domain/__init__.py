@@ -10,6 +10,7 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from outreach.domain.channels import resumed, withdraw, withdraw_all
+from outreach.domain.confirmations import confirm_opt_out
 from outreach.domain.hours import within_day
 from outreach.domain.outcomes import settle
 from outreach.domain.state import Contact, Conversation, Preference, Sequence, Status, pending
@@ -19,6 +20,10 @@ from phi_common.events.care_gap import GapClosed, GapOpened
 from phi_common.events.consent import Channel, Permission, PreferenceChanged
 from phi_common.events.outreach import Suppression
 from phi_common.events.patients import ContactChanged, ProfileChanged, Use
+
+__all__ = [
+    "change_contact", "change_preference", "change_profile", "close_gap", "confirm_opt_out", "open_gap", "pass_time",
+]  # fmt: skip
 
 
 def open_gap(state: Conversation, event: GapOpened, now: datetime) -> Decision[Conversation]:

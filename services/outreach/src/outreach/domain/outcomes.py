@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
+from outreach.domain.confirmations import confirmed
 from outreach.domain.state import Attempt, Conversation, Outcome, Result, Sequence
 from outreach.domain.steps import held, suppressed
 from phi_common.decision import Decision
@@ -15,6 +16,8 @@ def settle(state: Conversation, patient: UUID, outcome: Outcome, now: datetime) 
     """Record what became of one message; told twice, it changes nothing."""
     desk = replace(state.desk, settled=(*state.desk.settled, outcome.message_id))
     state = replace(state, desk=desk)
+    if outcome.gap_id is None:
+        return confirmed(state, patient, outcome)
     sequence = state.sequences.get(outcome.gap_id)
     number, attempt = next(
         ((n, a) for n, a in enumerate(sequence.attempts if sequence else (), 1) if a.message_id == outcome.message_id),

@@ -13,7 +13,7 @@ CLAIM = """
 UPDATE deliveries SET state = 'attempting', attempted_at = clock_timestamp()
 WHERE message_id IN (SELECT message_id FROM deliveries WHERE state = 'ready' AND due <= %(now)s
                      ORDER BY due LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
-RETURNING message_id, patient_id, channel, sealed
+RETURNING message_id, patient_id, channel, optout_id, sealed
 """
 EXPIRE = """
 UPDATE deliveries SET state = 'failed', reason = 'expired', at = %(now)s, news = true
@@ -51,6 +51,8 @@ class Claimed:
     message_id: UUID
     patient_id: UUID
     channel: Channel
+    optout_id: UUID | None
+    """The opt-out that it confirms."""
     address: str | None
     text: str
 
@@ -70,8 +72,8 @@ async def claim(tx: Tx, limit: int) -> list[Claimed]:
     rows = await (await tx.pg.execute(CLAIM, {"now": tx.now, "limit": limit})).fetchall()
     await tx.load_keys([patient for _, patient, *_ in rows])
     return [
-        Claimed(message, patient, Channel(channel), **json.loads(tx.open(patient, "deliveries.sealed", sealed)))
-        for message, patient, channel, sealed in rows
+        Claimed(message, patient, Channel(channel), optout, **json.loads(tx.open(patient, "deliveries.sealed", sealed)))
+        for message, patient, channel, optout, sealed in rows
     ]
 
 

@@ -81,7 +81,7 @@ class Egress:
             return True
         try:
             answer = await self.permits.ask(
-                message.message_id, message.patient_id, message.channel.value, message.address
+                message.message_id, message.patient_id, message.channel.value, message.address, message.optout_id
             )
         except PermitsUnavailable:
             return await self._put_back(message)

@@ -14,7 +14,8 @@ from phi_common.clock import new_id
 LIFE = 5.0
 """No permit is used for longer than this, whatever the answer says."""
 TIMEOUT = 2.0
-PURPOSE = "care-gap"
+CARE_GAP, OPTOUT_CONFIRM = "care-gap", "optout-confirm"
+"""What consent is told a message is for."""
 
 
 class PermitsUnavailable(Exception):
@@ -49,7 +50,9 @@ class Permits:
         self._http = httpx2.AsyncClient(base_url=url, verify=trust, trust_env=False, timeout=TIMEOUT)
         self._token_file = token_file
 
-    async def ask(self, message_id: UUID, patient_id: UUID, channel: str, address: str | None) -> Permit | Refusal:
+    async def ask(
+        self, message_id: UUID, patient_id: UUID, channel: str, address: str | None, optout_id: UUID | None = None
+    ) -> Permit | Refusal:
         """A permit or a refusal. The stopwatch starts before the question: it ends early, never late."""
         started = clock_gettime(CLOCK_BOOTTIME)
         asked = {
@@ -57,7 +60,8 @@ class Permits:
             "patient_ids": [str(patient_id)],
             "channel": channel,
             "address": address,
-            "purpose": PURPOSE,
+            "purpose": OPTOUT_CONFIRM if optout_id else CARE_GAP,
+            "optout_id": optout_id and str(optout_id),
         }
         answer = await self._post("/permits", asked)
         try:
