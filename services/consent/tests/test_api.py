@@ -59,6 +59,7 @@ async def test_staff_open_a_channel_and_it_shows_with_its_evidence(http):
     assert (opened.status_code, opened.json()) == (200, {"state": "effective"})
     shown = await http.get(f"/patients/{patient}/preferences", headers={"Authorization": "Bearer clinician"})
     assert shown.json()["preferred"] == "portal"
+    assert shown.json()["unread_replies"] == 0
     portal = shown.json()["channels"]["portal"]
     assert (portal["permission"], portal["wording"], portal["by"]) == (
         "allowed",

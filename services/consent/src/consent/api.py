@@ -9,11 +9,10 @@ from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import JSONResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from consent import consumers
+from consent import consumers, replies
 from consent.domain.permits import Outcome, Purpose, Refusal
 from consent.domain.preferences import ADDRESSED, Allow, Block, Preferences
-from consent.drain import effective_within
-from consent.replies import Inbound, take
+from consent.drain import EFFECTIVE_SECONDS, effective_within
 from consent.storage import addresses, permits
 from consent.storage.preferences import load
 from phi_common.auth import Principal, requires
@@ -27,10 +26,9 @@ CONSENT_READ = "consent:read"
 CONSENT_WRITE = "consent:write"
 PERMITS_GRANT = "permits:grant"
 
-EFFECTIVE_SECONDS = 2.0
 SIGNATURE_SECONDS = 300
 
-router = APIRouter()
+router = APIRouter(routes=replies.router.routes)
 
 
 class Change(BaseModel):
@@ -162,10 +160,10 @@ async def receive_text(request: Request) -> dict[str, str]:
     body = await request.body()
     await _verify(request, body)
     try:
-        inbound = Inbound.model_validate_json(body)
+        inbound = replies.Inbound.model_validate_json(body)
     except ValidationError:
         raise Problem(422, "Request is not valid") from None
-    await take(request.app.state.runtime, inbound)
+    await replies.take(request.app.state.runtime, inbound)
     return {"state": "received"}
 
 
@@ -186,6 +184,7 @@ def _shown(state: Preferences) -> dict[str, Any]:
         "version": state.version,
         "deceased": state.deceased,
         "preferred": state.preferred and state.preferred.value,
+        "unread_replies": len(state.holds),
         "channels": {
             channel.value: {
                 "permission": (state.permission(channel) or rule.permission).value,

@@ -50,6 +50,8 @@ class Standing:
 
     permission: Permission | None
     deceased: bool = False
+    held: bool = False
+    """A reply that may mean "stop" has not been read yet."""
 
 
 def refusal(standings: Sequence[Standing], *, addressed: bool, address_blocked: bool) -> Refusal | None:
@@ -57,7 +59,8 @@ def refusal(standings: Sequence[Standing], *, addressed: bool, address_blocked: 
     if any(standing.deceased for standing in standings):
         return Refusal.DECEASED
     spoken = {standing.permission for standing in standings}
-    if address_blocked or spoken - {None, Permission.ALLOWED}:
+    held = any(standing.held for standing in standings)
+    if address_blocked or held or spoken - {None, Permission.ALLOWED}:
         return Refusal.OPTED_OUT
     if spoken != {Permission.ALLOWED}:
         return Refusal.NO_CONSENT

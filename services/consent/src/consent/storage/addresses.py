@@ -16,6 +16,12 @@ INSERT INTO address_blocks (channel, digest, blocked, version) VALUES (%s, %b, t
 ON CONFLICT (channel, digest) DO UPDATE SET blocked = true, version = address_blocks.version + 1
 WHERE NOT address_blocks.blocked RETURNING 1
 """
+HOLD = """
+INSERT INTO address_blocks (channel, digest, blocked, held, version) VALUES (%s, %b, false, %s, 1)
+ON CONFLICT (channel, digest) DO UPDATE
+SET held = address_blocks.held + excluded.held, version = address_blocks.version + 1
+"""
+RELEASE = "UPDATE address_blocks SET held = held - 1, version = version + 1 WHERE channel = %s AND digest = %b"
 LIFT = """
 WITH own AS (
     SELECT b.digest FROM address_blocks b
@@ -56,6 +62,16 @@ async def block(tx: Tx, channel: Channel, digest: bytes) -> bool:
     """
     blocked = await tx.pg.execute(BLOCK, [channel.value, digest])
     return await blocked.fetchone() is not None
+
+
+async def hold(tx: Tx, channel: Channel, digest: bytes, times: int) -> None:
+    """No messages to this address until each of these holds was released."""
+    await tx.pg.execute(HOLD, [channel.value, digest, times])
+
+
+async def release(tx: Tx, channel: Channel, digest: bytes) -> None:
+    """Take one hold away; a block stays."""
+    await tx.pg.execute(RELEASE, [channel.value, digest])
 
 
 async def lift(tx: Tx, channel: Channel, patient_id: UUID) -> None:

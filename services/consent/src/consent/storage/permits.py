@@ -22,9 +22,11 @@ MARGIN_MS = 5_100
 """A sender's pause before its call (2 s), the call (3 s) and clock drift over the life of a permit."""
 
 ADDRESS = "optouts.address"
+NOTHING_KNOWN = (0, False, False)
+"""Version, deceased, held."""
 
 SHARE_PEOPLE = """
-SELECT patient_id, version, deceased FROM people WHERE patient_id = ANY(%b) ORDER BY patient_id FOR SHARE
+SELECT patient_id, version, deceased, holds <> '{}' FROM people WHERE patient_id = ANY(%b) ORDER BY patient_id FOR SHARE
 """
 SHARE_RULES = """
 SELECT patient_id, permission FROM preferences
@@ -34,7 +36,7 @@ SEE_ADDRESS = """
 INSERT INTO address_blocks (channel, digest, blocked, version) VALUES (%s, %b, false, 0)
 ON CONFLICT DO NOTHING
 """
-SHARE_ADDRESS = "SELECT blocked FROM address_blocks WHERE channel = %s AND digest = %b FOR SHARE"
+SHARE_ADDRESS = "SELECT blocked OR held > 0 FROM address_blocks WHERE channel = %s AND digest = %b FOR SHARE"
 GRANT = """
 INSERT INTO permits (id, message_id, patient_ids, channel, digest, purpose, optout_id, version, expires_at)
 VALUES (%b, %b, %b::uuid[], %s, %b, %s, %b, %s, clock_timestamp() + %s * interval '1 ms')
@@ -102,14 +104,16 @@ async def grant(tx: Tx, request: Request) -> Permit | Refusal:
         if request.digest is not None:
             await pg.execute(SEE_ADDRESS, [channel, request.digest])
             address = await pg.execute(SHARE_ADDRESS, [channel, request.digest])
-    known = {patient: (version, deceased) for patient, version, deceased in await people.fetchall()}
+    known = {patient: tuple(standing) for patient, *standing in await people.fetchall()}
     said = {patient: Permission(permission) for patient, permission in await rules.fetchall()}
     blocked = address is not None and (await address.fetchone())[0]
-    standings = [Standing(said.get(patient), known.get(patient, (0, False))[1]) for patient in ids]
+    texts = request.channel is Channel.SMS
+    of_all = [(said.get(patient), *known.get(patient, NOTHING_KNOWN)[1:]) for patient in ids]
+    standings = [Standing(permission, deceased, held and texts) for permission, deceased, held in of_all]
     refused = await _judged(tx, request, standings, address_blocked=blocked)
     if refused is None:
         permit = Permit(new_id())
-        version = max(known.get(patient, (0, False))[0] for patient in ids)
+        version = max(known.get(patient, NOTHING_KNOWN)[0] for patient in ids)
         row = [permit.id, request.message_id, ids, channel, request.digest, request.purpose.value, request.optout_id,
                version, TTL_MS]  # fmt: skip
         granted = await (await pg.execute(GRANT, row)).fetchone()
