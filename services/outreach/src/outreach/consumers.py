@@ -3,6 +3,7 @@
 from functools import partial
 
 from outreach import domain, storage
+from outreach.settings import BudgetSettings
 from phi_common import topics
 from phi_common.decision import TimePassed
 from phi_common.eventing.consume import Sweep, subscribe
@@ -14,7 +15,11 @@ kept = partial(subscribe, load=storage.load_conversations, save=storage.save_con
 
 gaps = kept(
     topics.GAPS,
-    decide={GapOpened: domain.open_gap, GapClosed: domain.close_gap, TimePassed: domain.pass_time},
+    decide={
+        GapOpened: domain.open_gap,
+        GapClosed: domain.close_gap,
+        TimePassed: partial(domain.pass_time, budget=BudgetSettings().budget),
+    },
 )
 profiles = kept(
     topics.PROFILE_PATIENTS,

@@ -77,6 +77,8 @@ class Suppression(Enum):
     DECEASED = "deceased"
     GAP_CLOSED = "gap-closed"
     CONTENT = "content"
+    BUDGET = "budget"
+    """The person has had as many messages as they should for now; the attempt is made later."""
     OTHER = "other"
 
 
@@ -90,6 +92,8 @@ class OutreachSuppressed(Event):
     attempt: Annotated[int, Class.PLAIN]
     reason: Annotated[Suppression, Class.QUASI, open_enum(Suppression)]
     at: Annotated[datetime, Class.QUASI]
+    until: Annotated[datetime | None, Class.QUASI] = None
+    """When the attempt is made after all; None where something else than time has to change."""
 
 
 class ReviewReason(Enum):

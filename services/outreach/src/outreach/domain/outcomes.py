@@ -28,11 +28,12 @@ def settle(state: Conversation, patient: UUID, outcome: Outcome, now: datetime) 
     if outcome.state in ("refused", "cancelled"):
         return _hold_back(state, patient, sequence, number, outcome, now)
     result, events = _told(attempt, patient, sequence.gap_id, number, outcome)
-    return Decision(state.having(_with(sequence, number, result)), events)
+    return Decision(state.having(_with(sequence, number, result, outcome.at)), events)
 
 
-def _with(sequence: Sequence, number: int, result: Result) -> Sequence:
-    attempts = tuple(replace(a, result=result) if n == number else a for n, a in enumerate(sequence.attempts, 1))
+def _with(sequence: Sequence, number: int, result: Result, at: datetime) -> Sequence:
+    done = replace(sequence.attempts[number - 1], result=result, at=at)
+    attempts = tuple(done if n == number else a for n, a in enumerate(sequence.attempts, 1))
     return replace(sequence, attempts=attempts)
 
 
@@ -46,7 +47,7 @@ def _hold_back(
     called_back = attempt.withdrawn if outcome.state == "cancelled" else None
     reason = called_back or _suppression(outcome.reason)
     event = suppressed(patient, sequence.gap_id, number, reason, outcome.at)
-    sequence = _with(sequence, number, Result.HELD)
+    sequence = _with(sequence, number, Result.HELD, outcome.at)
     if called_back is Suppression.NO_ADDRESS:
         return Decision(state.having(sequence), (event,))
     return held(state, sequence, event, now)

@@ -59,6 +59,8 @@ class Attempt:
     result: Result = Result.PENDING
     withdrawn: Suppression | None = None
     """Why it was called back; it may have gone out before that."""
+    at: datetime | None = None
+    """When the gate was done with it."""
 
 
 @dataclass(frozen=True)
