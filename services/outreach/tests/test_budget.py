@@ -38,6 +38,7 @@ MOMENT = timedelta(microseconds=1)
         ([-29 * DAY, -6 * DAY, -3 * DAY, 0 * DAY], DAY),
         ([-3 * DAY, -2 * DAY, -1 * DAY, 0 * DAY], 27 * DAY),
         ([-5 * DAY] * 9, 25 * DAY),
+        ([-29 * DAY, -28 * DAY, -20 * DAY, -12 * DAY, -8 * DAY], 2 * DAY),
     ],
     ids=[
         "nothing yet",
@@ -51,6 +52,7 @@ MOMENT = timedelta(microseconds=1)
         "the strictest limit counts",
         "all limits at once",
         "more than there should be",
+        "five in a month: two have to be over",
     ],
 )
 def test_the_next_instant_that_is_free(sent, expected):
@@ -99,9 +101,10 @@ class Patient:
 
     def hears(self, state="sent"):
         one = self.waiting.pop(0)
+        state, expired = ("failed", True) if self.now > one.send_by else (state, False)
         if state == "sent":
             self.sent.append(self.now)
-        reason = {"refused": "no-consent", "failed": "rejected"}.get(state)
+        reason = {"refused": "no-consent", "failed": "expired" if expired else "rejected"}.get(state)
         self.passes(timedelta(0), Outcome(one.message_id, one.gap_id, state, self.now, reason, PERMIT))
 
     def of(self, kind):
@@ -150,6 +153,15 @@ def test_a_day_counts_from_when_the_message_really_went_out():
     assert len(patient.of(OutreachScheduled)) == 1
     patient.passes(4 * HOUR)
     assert len(patient.of(OutreachScheduled)) == 2
+
+
+def test_a_message_that_is_still_on_its_way_may_go_out_any_moment():
+    patient = Patient()
+    patient.opens(10)
+    patient.passes()
+    patient.opens(11)
+    patient.passes(26 * HOUR)
+    assert len(patient.of(OutreachScheduled)) == 1
 
 
 def test_what_was_held_back_leaves_the_day_free():

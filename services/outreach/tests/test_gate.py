@@ -5,6 +5,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 import pytest
 import pytest_asyncio
@@ -15,9 +16,10 @@ from fastapi.responses import JSONResponse
 from outreach.domain.state import message_id
 from outreach.gate import permits as permit_client
 from outreach.gate.egress import Egress
+from outreach.gate.fence import TooLate
 from outreach.gate.permits import Permits
 from outreach.gate.providers import SmsProvider
-from phi_common.clock import new_id
+from phi_common.clock import new_id, system_now
 from phi_common.events.consent import Channel, OptOutConfirmationDue, Permission, PreferenceChanged
 from phi_common.events.outreach import (
     MessageFailed,
@@ -227,21 +229,60 @@ async def test_a_lost_answer_is_resolved_by_asking_never_by_sending(
     await gate.deliver(message)
     assert await states(runtime) == [("unknown", None)]
     assert outside.closed == ["unknown"]
+    outside.answer_lost, outside.provider_status = False, 201
     await gate.turn()
     await sweep()
-    assert await states(runtime) == [("sent", None) if taken else ("failed", "rejected")]
-    assert len(outside.texts) == int(taken)
-    assert await kinds(runtime) == [OutreachScheduled, MessageSent if taken else MessageFailed]
+    assert await states(runtime) == [("sent" if taken else "ready", None)]
+    await gate.turn()
+    await sweep()
+    assert await states(runtime) == [("sent", None)]
+    assert len(outside.texts) == 1
+    assert len(outside.asked) == (1 if taken else 2), "another call takes another permit"
+    assert await kinds(runtime) == [OutreachScheduled, MessageSent]
 
 
-async def test_a_gate_that_died_in_the_act_never_repeats(runtime, gate, outside, due, sweep):
+@pytest.mark.parametrize("taken", [True, False], ids=["the provider has it", "the provider never had it"])
+async def test_a_gate_that_died_in_the_act_never_repeats(runtime, gate, outside, due, sweep, taken):
+    """It may not be dead but stopped, and may hold a permit still: what the provider lacks now is no proof."""
     (message,) = await claimed(gate)
-    outside.texts.append({"tag": str(message.message_id)})
+    if taken:
+        outside.texts.append({"tag": str(message.message_id)})
     async with gate.db.transaction("test") as tx:
         await tx.pg.execute("UPDATE deliveries SET permit_id = %s", [new_id()])
     await gate.turn()
-    assert await states(runtime) == [("sent", None)]
+    assert await states(runtime) == [("sent", None) if taken else ("failed", "rejected")]
     assert outside.asked == []
+
+
+async def test_what_the_provider_got_too_late_is_tried_again_under_a_new_permit(runtime, gate, outside, due):
+    outside.provider_status = 410
+    assert await gate.turn() > 0
+    assert (outside.closed, await states(runtime)) == (["not-sent"], [("ready", None)])
+    outside.provider_status = 201
+    await gate.turn()
+    assert len(outside.texts) == 1
+
+
+async def test_the_provider_is_told_how_long_the_permit_lives(runtime, gate, outside, due):
+    before = system_now()
+    await gate.turn()
+    left = datetime.fromisoformat(outside.texts[0]["expire_at"]) - before
+    assert timedelta(seconds=4.5) < left < timedelta(seconds=6)
+
+
+async def test_a_portal_message_is_not_committed_after_the_permit_has_run_out(
+    runtime, gate, outside, tell, sweep, story, monkeypatch
+):
+    def too_late(permit):
+        raise TooLate
+
+    monkeypatch.setattr("outreach.gate.egress.look", too_late)
+    await tell(*story(new_id(), new_id(), Channel.PORTAL))
+    await sweep()
+    await gate.turn()
+    async with runtime.transaction("test") as tx:
+        assert await (await tx.pg.execute("SELECT count(*) FROM portal_messages")).fetchall() == [(0,)]
+    assert (outside.closed, await states(runtime)) == (["not-sent"], [("ready", None)])
 
 
 async def test_the_answer_to_a_stop_takes_the_same_way_with_a_purpose_of_its_own(

@@ -49,7 +49,7 @@ deliveries = sa.Table(
     sa.Column("sealed", sa.LargeBinary, nullable=False, comment="address and text"),
     sa.Column("permit_id", sa.Uuid),
     sa.Column("provider_id", sa.Text),
-    sa.Column("attempted_at", INSTANT, comment="real time of the claim"),
+    sa.Column("attempted_at", INSTANT, comment="real time of the claim, then of the permit"),
     sa.Column("at", INSTANT, comment="business time of the outcome"),
     sa.Column("carrier", sa.Text, comment="delivered or undelivered, as the carrier reported"),
     sa.Column("carrier_at", INSTANT),

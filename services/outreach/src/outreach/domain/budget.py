@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from outreach.domain.hours import end_of_day
 from outreach.domain.state import Conversation, Result
 
 
@@ -21,15 +22,15 @@ class Budget:
 DEFAULT = Budget()
 
 
-def counted(state: Conversation, now: datetime) -> Iterator[datetime]:
-    """When each message went out. One that is still on its way may go out any moment, so it counts as of now.
+def counted(state: Conversation, zone: str, now: datetime) -> Iterator[datetime]:
+    """When each message went out. One that is still on its way may go out any moment until its day is over.
 
     A failed one counts, as it does for its sequence; one that was provably held back does not.
     """
     for sequence in state.sequences.values():
         for attempt in sequence.attempts:
             if attempt.result is Result.PENDING:
-                yield now
+                yield min(now, end_of_day(attempt.due, zone))
             elif attempt.result is not Result.HELD:
                 yield attempt.at or attempt.due
 

@@ -53,7 +53,7 @@ def step(
     channel = choose(state)
     if isinstance(channel, Suppression):
         return hold(state, patient, sequence, channel, now)
-    if (free := next_allowed(counted(state, now), now, budget)) > now:
+    if (free := next_allowed(counted(state, zone, now), now, budget)) > now:
         return defer(state, patient, sequence, within_day(free, zone), now)
     return attempt(state, patient, sequence, channel, now)
 

@@ -28,7 +28,7 @@ WHERE message_id IN (SELECT message_id FROM deliveries
                      FOR UPDATE SKIP LOCKED)
 """
 UNRESOLVED = """
-SELECT message_id, patient_id, attempted_at < clock_timestamp() - interval '24 hours' FROM deliveries
+SELECT message_id, patient_id, at IS NOT NULL, attempted_at < clock_timestamp() - interval '24 hours' FROM deliveries
 WHERE state = 'unknown' AND NOT news AND reason IS NULL
   AND attempted_at < clock_timestamp() - make_interval(secs => %s) ORDER BY attempted_at LIMIT 50
 """
@@ -37,8 +37,10 @@ UPDATE deliveries SET state = %(state)s, reason = %(reason)s, permit_id = coales
                       provider_id = %(provider_id)s, at = %(at)s, news = news OR %(news)s
 WHERE message_id = %(message_id)s AND state = %(from_state)s
 """
-PERMIT = "UPDATE deliveries SET permit_id = %s WHERE message_id = %s AND state = 'attempting'"
-PUT_BACK = "UPDATE deliveries SET state = 'ready', permit_id = NULL WHERE message_id = %s AND state = 'attempting'"
+PERMIT = """
+UPDATE deliveries SET permit_id = %s, attempted_at = clock_timestamp() WHERE message_id = %s AND state = 'attempting'
+"""
+PUT_BACK = "UPDATE deliveries SET state = 'ready', permit_id = NULL, at = NULL WHERE message_id = %s AND state = %s"
 TO_PORTAL = """
 INSERT INTO portal_messages (id, patient_id, sealed, at) VALUES (%s, %s, %s, %s) ON CONFLICT (id) DO NOTHING
 """
@@ -82,20 +84,20 @@ async def lose(tx: Tx, seconds: float) -> None:
     await tx.pg.execute(LOSE, {"seconds": seconds})
 
 
-async def unresolved(tx: Tx, seconds: float) -> list[tuple[UUID, UUID, bool]]:
-    """Messages of which it is not known whether they went out, and whether to stop asking."""
-    found: list[tuple[UUID, UUID, bool]] = await (await tx.pg.execute(UNRESOLVED, [seconds])).fetchall()
+async def unresolved(tx: Tx, seconds: float) -> list[tuple[UUID, UUID, bool, bool]]:
+    """Messages of which it is not known whether they went out; whether the call is over, and whether to stop asking."""
+    found: list[tuple[UUID, UUID, bool, bool]] = await (await tx.pg.execute(UNRESOLVED, [seconds])).fetchall()
     return found
 
 
 async def hold_permit(tx: Tx, message_id: UUID, permit_id: UUID) -> None:
-    """Note the permit before the call, so that a lost outcome can name it."""
+    """Note the permit before the call, so that a lost outcome can name it; what is waited for counts from here."""
     await tx.pg.execute(PERMIT, [permit_id, message_id])
 
 
-async def put_back(tx: Tx, message_id: UUID) -> None:
+async def put_back(tx: Tx, message_id: UUID, *, after: str = "attempting") -> None:
     """Nothing was sent: the message waits for another turn."""
-    await tx.pg.execute(PUT_BACK, [message_id])
+    await tx.pg.execute(PUT_BACK, [message_id, after])
 
 
 async def finish(
