@@ -139,3 +139,33 @@ def test_the_alarm_is_set_to_the_earliest_deadline_and_taken_back():
             assert 49 < signal.getitimer(signal.ITIMER_REAL)[0] <= 50
         assert 99 < signal.getitimer(signal.ITIMER_REAL)[0] <= 100
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+CHILD = """
+import os, signal, sys
+from outreach.gate.fence import arm_this_process, become_a_child
+{how}
+if sys.argv[1] == "alarm":
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+print("up", flush=True)
+signal.pause()
+"""
+
+
+def test_an_alarm_that_a_parent_ignored_and_blocked_works():
+    how = "signal.signal(signal.SIGALRM, signal.SIG_IGN); signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})"
+    script = CHILD.replace("{how}", f"{how}; arm_this_process()")
+    assert (
+        subprocess.run([sys.executable, "-c", script, "alarm"], timeout=20, check=False).returncode == -signal.SIGALRM
+    )
+
+
+@pytest.mark.parametrize(("by", "code"), [("alarm", 128 + signal.SIGALRM), ("parent", 128 + signal.SIGTERM)])
+def test_below_process_1_the_gate_is_a_child_that_can_be_ended(by, code):
+    """Process 1 of a container would survive the alarm; here any process plays it."""
+    script = CHILD.replace("{how}", "become_a_child()")
+    one = subprocess.Popen([sys.executable, "-c", script, by], stdout=subprocess.PIPE, text=True)
+    assert one.stdout.readline() == "up\n"
+    if by == "parent":
+        one.send_signal(signal.SIGTERM)
+    assert one.wait(20) == code

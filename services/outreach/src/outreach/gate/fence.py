@@ -6,6 +6,7 @@ takes another step: a gate that was held up for longer than its permit lives doe
 """
 
 import asyncio
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,6 +20,28 @@ SOONEST = 0.001
 """A timer of 0 would be none."""
 BEFORE_THE_WRITE = "http11.send_request_headers.started"
 AFTER_THE_WRITE = "http11.send_request_body.complete"
+
+
+def arm_this_process() -> None:
+    """Make sure that the alarm can end this process, before anything else of it starts.
+
+    It must neither be ignored nor blocked, as a parent may leave it. And the kernel spares process 1 of a container:
+    there the gate goes on as a child, and process 1 only waits for it.
+    """
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+    if os.getpid() == 1:
+        become_a_child()
+
+
+def become_a_child() -> None:
+    """Return in a child; the parent passes on what it is told, and ends as the child ended."""
+    if not (child := os.fork()):
+        return
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _: os.kill(child, received))
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os._exit(code if code >= 0 else 128 - code)
 
 
 class TooLate(Exception):
