@@ -167,5 +167,6 @@ def test_below_process_1_the_gate_is_a_child_that_can_be_ended(by, code):
     one = subprocess.Popen([sys.executable, "-c", script, by], stdout=subprocess.PIPE, text=True)
     assert one.stdout.readline() == "up\n"
     if by == "parent":
+        time.sleep(0.2)  # the child is up before its parent listens
         one.send_signal(signal.SIGTERM)
     assert one.wait(20) == code
