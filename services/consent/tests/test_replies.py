@@ -154,6 +154,13 @@ async def test_a_shared_number_is_decided_for_each_and_the_strictest_wins(http, 
     assert await ask(runtime, patient) is Refusal.OPTED_OUT, "somebody at this number wants no texts there"
 
 
+async def test_the_person_is_held_at_every_number_of_theirs(http, runtime, patient):
+    await text(runtime)
+    assert await ask(runtime, patient, number="+12025550102") is Refusal.OPTED_OUT
+    await resolve(http, (await listed(http))[0], "no-opt-out")
+    assert isinstance(await ask(runtime, patient, number="+12025550102"), Permit)
+
+
 async def test_a_reply_from_a_number_nobody_has_holds_the_number(http, runtime):
     await text(runtime, sender=NOBODYS)
     later = await somebody(runtime, NOBODYS)
