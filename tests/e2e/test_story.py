@@ -20,6 +20,7 @@ EXPECTED = {
     "gaps_opened": 4,
     "gaps_closed": 1,
     "sent": {"sms": 3, "portal": 2},
+    "confirmations": 1,
     "suppressed": {"no-consent": 1, "opted-out": 1},
     "reviews": 3,
 }

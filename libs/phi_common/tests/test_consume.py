@@ -168,7 +168,7 @@ async def test_a_lost_connection_is_waited_out_in_place(runtime, ordered, tally,
 
     async def load(tx: Any, ids: Any) -> Any:
         if next(kills):
-            (pid,) = await (await tx.pg.execute("SELECT pg_backend_pid()")).fetchone()
+            (pid,) = await (await tx.execute("SELECT pg_backend_pid()")).fetchone()
             pg.execute("SELECT pg_terminate_backend(%s)", [pid])
             await asyncio.sleep(0.05)
         return await plain(tx, ids)

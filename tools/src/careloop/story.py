@@ -177,10 +177,11 @@ class Story:
 
     def hear(self, heard: Heard) -> None:
         """Count an event and tell it. What time alone brought about belongs to the trace that opened the gap."""
-        trace = heard.trace or self.opened_by[heard.data["gap_id"]]
+        gap = heard.data.get("gap_id", "")  # the answer to a STOP has none: a text began it, not the EHR
+        trace = heard.trace or self.opened_by.get(gap, "")
         if heard.type == "GapOpened.v1":
-            self.opened_by[heard.data["gap_id"]] = trace
-        if trace not in self.summary.trace_ids:
+            self.opened_by[gap] = trace
+        if trace and trace not in self.summary.trace_ids:
             self.summary.trace_ids.append(trace)
         count(self.summary, heard)
         if words := in_words(heard):

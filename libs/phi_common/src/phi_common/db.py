@@ -127,10 +127,6 @@ class Tx:
         await self.arrive()
         return asked.cursor
 
-    @property
-    def pg(self) -> "Tx":
-        return self
-
     async def core(self) -> AsyncConnection:
         """The SQLAlchemy connection of this transaction."""
         await self.arrive()

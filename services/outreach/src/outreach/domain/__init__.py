@@ -9,7 +9,9 @@ from datetime import datetime
 from functools import partial
 from zoneinfo import ZoneInfo
 
+from outreach.domain.budget import DEFAULT, Budget
 from outreach.domain.channels import resumed, withdraw, withdraw_all
+from outreach.domain.confirmations import confirm_opt_out
 from outreach.domain.hours import within_day
 from outreach.domain.outcomes import settle
 from outreach.domain.state import Contact, Conversation, Preference, Sequence, Status, pending
@@ -19,6 +21,10 @@ from phi_common.events.care_gap import GapClosed, GapOpened
 from phi_common.events.consent import Channel, Permission, PreferenceChanged
 from phi_common.events.outreach import Suppression
 from phi_common.events.patients import ContactChanged, ProfileChanged, Use
+
+__all__ = [
+    "change_contact", "change_preference", "change_profile", "close_gap", "confirm_opt_out", "open_gap", "pass_time",
+]  # fmt: skip
 
 
 def open_gap(state: Conversation, event: GapOpened, now: datetime) -> Decision[Conversation]:
@@ -82,11 +88,13 @@ def change_preference(state: Conversation, event: PreferenceChanged, now: dateti
     return Decision(resumed(state, now))
 
 
-def pass_time(state: Conversation, command: TimePassed, now: datetime) -> Decision[Conversation]:
-    """Take in what the gate and the carrier said, then every step that is due."""
+def pass_time(
+    state: Conversation, command: TimePassed, now: datetime, budget: Budget = DEFAULT
+) -> Decision[Conversation]:
+    """Take in what the gate and the carrier said, then every step that is due, within the person's budget."""
     patient = command.patient_id
     settled = in_turn(state, [partial(settle, patient=patient, outcome=o, now=now) for o in state.desk.outcomes])
     state = settled.state
     due = [s for s in state.running() if s.due and s.due <= now] if state.contact else []
-    stepped = in_turn(state, [partial(step, patient=patient, sequence=s, now=now) for s in due])
+    stepped = in_turn(state, [partial(step, patient=patient, sequence=s, budget=budget, now=now) for s in due])
     return Decision(stepped.state, settled.events + stepped.events)
