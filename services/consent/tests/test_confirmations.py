@@ -211,3 +211,11 @@ async def test_a_purpose_that_has_no_rule_is_no_request(runtime, patient, asked)
         answer = await http.post("/permits", json=body, headers={"Authorization": "Bearer service"})
     assert answer.status_code == 422
     assert NUMBER not in json.dumps(answer.json())
+
+
+async def test_a_text_what_follows_from_it_and_its_confirmation_are_one_trace(runtime, patient):
+    await text(runtime)
+    await settle(runtime)
+    *_, changed, confirmed = await emitted(runtime)
+    assert isinstance(confirmed, OptOutConfirmationDue)
+    assert changed.trace == confirmed.trace != ""

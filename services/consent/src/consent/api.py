@@ -21,6 +21,7 @@ from phi_common.decision import Refused
 from phi_common.events.consent import Channel
 from phi_common.problem import Problem
 from phi_common.runtime import Runtime
+from phi_common.telemetry import new_traceparent, span
 
 CONSENT_READ = "consent:read"
 CONSENT_WRITE = "consent:write"
@@ -86,6 +87,7 @@ async def change_preference(
     runtime: Runtime = request.app.state.runtime
 
     async def work(tx: Tx) -> tuple[int, dict[str, Any]]:
+        tx.traceparent = new_traceparent(request.headers.get("traceparent"))
         by = principal.subject
         if change.permission == "blocked":
             await consumers.preferences.within(tx, [Block(patient_id, channel, by, change.evidence or change.wording)])
@@ -131,9 +133,11 @@ async def grant_permit(
     digest = runtime.index.digest(kind, address) if kind and address else None
     people = tuple(asked.patient_ids)
     wanted = permits.Request(asked.message_id, people, asked.channel, digest, asked.purpose, asked.optout_id)
-    async with runtime.transaction(principal.subject) as tx:
-        answer = await permits.grant(tx, wanted)
-        held = await permits.holder(tx, asked.message_id) if answer is Refusal.ALREADY_GRANTED else None
+    trace = new_traceparent(request.headers.get("traceparent"))
+    with span("grant", trace, message_id=asked.message_id):
+        async with runtime.transaction(principal.subject, trace) as tx:
+            answer = await permits.grant(tx, wanted)
+            held = await permits.holder(tx, asked.message_id) if answer is Refusal.ALREADY_GRANTED else None
     if isinstance(answer, Refusal):
         status = 409 if answer is Refusal.ALREADY_GRANTED else 403
         raise Problem(status, "No permit", answer.value, reason=answer.value, permit_id=held and str(held))

@@ -21,6 +21,7 @@ from phi_common.decision import Command
 from phi_common.events.consent import Channel
 from phi_common.problem import Problem
 from phi_common.runtime import Runtime
+from phi_common.telemetry import new_traceparent
 
 REPLIES_READ = "replies:read"
 REPLIES_RESOLVE = "replies:resolve"
@@ -86,6 +87,7 @@ async def resolve_reply(
     runtime: Runtime = request.app.state.runtime
 
     async def work(tx: Tx) -> tuple[int, dict[str, Any]]:
+        tx.traceparent = new_traceparent(request.headers.get("traceparent"))
         return await _resolve(tx, reply_id, decided.decision)
 
     what = request.url.path.encode() + b"\n" + await request.body()
@@ -119,10 +121,10 @@ async def _resolve(tx: Tx, reply_id: UUID, decision: Reading) -> tuple[int, dict
 
 
 async def take(runtime: Runtime, inbound: Inbound) -> None:
-    """Block or hold what has to be; the drain follows by itself."""
+    """Block or hold what has to be; the drain follows by itself. A text begins a trace, its confirmation is in it."""
     reply = read_reply(inbound.text)
     digest = addresses.digest_of(runtime.index, "phone", inbound.sender)
-    async with runtime.transaction(PROVIDER) as tx:
+    async with runtime.transaction(PROVIDER, new_traceparent()) as tx:
         if not await permits.receive(tx, inbound.id, reply.value, flagged=reply.flagged):
             return
         tx.audit("reply:" + reply.value, None)

@@ -47,6 +47,7 @@ deliveries = sa.Table(
     sa.Column("due", INSTANT, nullable=False),
     sa.Column("send_by", INSTANT, nullable=False),
     sa.Column("sealed", sa.LargeBinary, nullable=False, comment="address and text"),
+    sa.Column("traceparent", sa.Text, nullable=False, comment="of the message that this one came of"),
     sa.Column("permit_id", sa.Uuid),
     sa.Column("provider_id", sa.Text),
     sa.Column("attempted_at", INSTANT, comment="real time of the claim, then of the permit"),
@@ -96,7 +97,8 @@ UP_TO = "greatest(d.at, d.carrier_at) <="
 """Sweeps look at the world as of an instant that may lie back: what came after it, they do not know yet."""
 LOAD = "SELECT patient_id, sealed FROM conversations WHERE patient_id = ANY(%b)"
 NEWS = f"""
-SELECT patient_id, message_id, gap_id, state, at, reason, permit_id, carrier, carrier_at, optout_id FROM deliveries d
+SELECT patient_id, message_id, gap_id, state, at, reason, permit_id, carrier, carrier_at, optout_id, traceparent
+FROM deliveries d
 WHERE {FINISHED} AND patient_id = ANY(%b) AND {UP_TO} %b ORDER BY at, message_id
 """  # noqa: S608
 DUE = f"""
@@ -110,9 +112,10 @@ SELECT * FROM unnest(%b::uuid[], %b::bytea[], %b::timestamptz[])
 ON CONFLICT (patient_id) DO UPDATE SET sealed = excluded.sealed, due_at = excluded.due_at
 """
 HAND_OVER = """
-INSERT INTO deliveries (message_id, patient_id, gap_id, optout_id, attempt, channel, due, send_by, sealed, state)
+INSERT INTO deliveries (message_id, patient_id, gap_id, optout_id, attempt, channel, due, send_by, sealed,
+                        traceparent, state)
 SELECT *, 'ready' FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::int2[], %b::text[],
-                              %b::timestamptz[], %b::timestamptz[], %b::bytea[])
+                              %b::timestamptz[], %b::timestamptz[], %b::bytea[], %b::text[])
 ON CONFLICT (message_id) DO NOTHING
 """
 CALL_BACK = """
@@ -159,7 +162,7 @@ async def save_conversations(tx: Tx, states: dict[UUID, Conversation]) -> None:
     tx.later(SAVE, columns(rows, 3))
     handed = [_row(tx, patient, delivery) for patient, state in states.items() for delivery in state.desk.handed]
     if handed:
-        tx.later(HAND_OVER, columns(handed, 9))
+        tx.later(HAND_OVER, columns(handed, 10))
     if withdrawn := [message for state in states.values() for message in state.desk.withdrawn]:
         tx.later(CALL_BACK, [tx.now, withdrawn])
     if settled := [message for state in states.values() for message in state.desk.settled]:
@@ -185,6 +188,7 @@ def _row(tx: Tx, patient: UUID, delivery: Delivery) -> tuple[Any, ...]:
         delivery.due,
         delivery.send_by,
         sealed,
+        delivery.trace,
     )
 
 

@@ -51,8 +51,8 @@ UPDATE permits SET closed_at = coalesce(closed_at, clock_timestamp()), outcome =
 WHERE id = %b AND (outcome IS NULL OR outcome IN ('unknown', %s)) RETURNING id
 """
 OPT_OUT = """
-INSERT INTO optouts (id, provider_id, channel, digest, patient_ids, confirm_for, address, received_at)
-VALUES (%b, %s, %s, %b, %b::uuid[], %b, %b, least(%b::timestamptz, clock_timestamp()))
+INSERT INTO optouts (id, provider_id, channel, digest, patient_ids, confirm_for, address, traceparent, received_at)
+VALUES (%b, %s, %s, %b, %b::uuid[], %b, %b, %s, least(%b::timestamptz, clock_timestamp()))
 """
 SETTLE = """
 UPDATE optouts o SET effective_at = clock_timestamp()
@@ -61,7 +61,7 @@ WHERE o.effective_at IS NULL AND NOT EXISTS (
     WHERE p.expires_at > statement_timestamp() - %s * interval '1 ms'
       AND (p.closed_at IS NULL OR p.outcome = 'unknown')
       AND p.channel = o.channel AND (p.patient_ids && o.patient_ids OR p.digest = o.digest))
-RETURNING o.id, o.channel, o.patient_ids, o.confirm_for, o.address
+RETURNING o.id, o.channel, o.patient_ids, o.confirm_for, o.address, o.traceparent
 """
 ANNOUNCED = "UPDATE optouts SET address = NULL WHERE id = ANY(%b)"
 ERASED = "SELECT id FROM subjects WHERE id = ANY(%b) AND erased_at IS NOT NULL"
@@ -179,7 +179,7 @@ async def opt_out(
     """Record, in the transaction that blocks and after the blocks, that these have to become effective."""
     optout_id = new_id()
     to = [confirmation.patient_id, confirmation.address] if confirmation else [None, None]
-    row = [optout_id, provider_id, channel.value, digest, sorted(patients), *to, received]
+    row = [optout_id, provider_id, channel.value, digest, sorted(patients), *to, tx.traceparent, received]
     await tx.execute(OPT_OUT, row)
     return optout_id
 
@@ -194,7 +194,7 @@ async def settle(tx: Tx) -> int:
         for patient in patients or [None]:
             tx.audit("optout:effective", patient, str(optout_id))
     waiting = [row for row in settled if row[3]]
-    await tx.lock(confirm_for for *_, confirm_for, _ in waiting)
+    await tx.lock(row[3] for row in waiting)
     people = {patient for _, _, patients, *_ in settled for patient in patients}
     erased = {patient for (patient,) in await tx.rows(ERASED, [list(people)])} if people else set()
     _announce(tx, [row for row in waiting if erased.isdisjoint(row[2])])
@@ -206,11 +206,10 @@ async def settle(tx: Tx) -> int:
 
 def _announce(tx: Tx, settled: Sequence[tuple[Any, ...]]) -> None:
     """Say that these opt-outs may be confirmed, and where; from then on only the reader of the event knows where."""
-    for optout_id, channel, _, patient, sealed in settled:
+    for optout_id, channel, _, patient, sealed, traceparent in settled:
         address = tx.open(patient, ADDRESS, sealed).decode()
-        tx.emit(
-            OptOutConfirmationDue(patient_id=patient, optout_id=optout_id, channel=Channel(channel), address=address)
-        )
+        due = OptOutConfirmationDue(patient_id=patient, optout_id=optout_id, channel=Channel(channel), address=address)
+        tx.emit(due, traceparent)
 
 
 def _unlink(tx: Tx, channels: Iterable[str], erased: Iterable[UUID]) -> None:

@@ -104,6 +104,7 @@ optouts = sa.Table(
     sa.Column("effective_at", INSTANT),
     sa.Column("confirm_for", UUID, comment="the person at whose address a confirmation may go out"),
     sa.Column("address", BYTEA, comment="where to, sealed; until that is announced"),
+    sa.Column("traceparent", sa.Text, nullable=False, comment="of the text or the request; its confirmation is in it"),
     sa.Index("ix_optouts_pending", "committed_at", postgresql_where=sa.text("effective_at IS NULL")),
 )
 replies = sa.Table(

@@ -31,6 +31,7 @@ def confirm_opt_out(state: Conversation, event: OptOutConfirmationDue, now: date
         due=now,
         send_by=now + WITHIN,
         optout_id=event.optout_id,
+        trace=event.trace,
     )
     return Decision(replace(state, desk=replace(state.desk, handed=(*state.desk.handed, delivery))))
 

@@ -76,6 +76,8 @@ class Sequence:
     """When the next step is to be taken."""
     review: ReviewReason | None = None
     """Why a coordinator was asked; stays after the gap has closed."""
+    trace: str = ""
+    """The traceparent of the event that opened the gap: what time brings about later belongs to it."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ class Delivery:
     send_by: datetime
     optout_id: UUID | None = None
     """The opt-out by text that this message confirms."""
+    trace: str = ""
+    """The traceparent under which the gate sends it."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,8 @@ class Outcome:
     """`delivered` or `undelivered`, when the carrier has reported."""
     carrier_at: datetime | None = None
     optout_id: UUID | None = None
+    trace: str = ""
+    """The traceparent that the message was handed over with."""
 
 
 @dataclass(frozen=True)

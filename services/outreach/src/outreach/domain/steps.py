@@ -40,6 +40,16 @@ def in_turn(state: Conversation, steps: Iterable[Step]) -> Decision[Conversation
     return decided
 
 
+def along(trace: str, take: Step) -> Step:
+    """The same step; what it tells belongs to this trace, unless it follows from an event that has its own."""
+
+    def taken(state: Conversation) -> Decision[Conversation]:
+        decided = take(state)
+        return Decision(decided.state, tuple(event.traced(trace) for event in decided.events))
+
+    return taken
+
+
 def step(
     state: Conversation, patient: UUID, sequence: Sequence, budget: Budget, now: datetime
 ) -> Decision[Conversation]:
@@ -75,6 +85,7 @@ def attempt(
         rule=sequence.rule,
         due=now,
         send_by=end_of_day(now, zone),
+        trace=sequence.trace,
     )
     after = replace(sequence, attempts=(*sequence.attempts, made), due=after_wait(now, zone))
     desk = replace(state.desk, handed=(*state.desk.handed, delivery))

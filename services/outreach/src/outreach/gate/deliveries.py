@@ -13,7 +13,7 @@ CLAIM = """
 UPDATE deliveries SET state = 'attempting', attempted_at = clock_timestamp()
 WHERE message_id IN (SELECT message_id FROM deliveries WHERE state = 'ready' AND due <= %(now)s
                      ORDER BY due LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
-RETURNING message_id, patient_id, channel, optout_id, sealed
+RETURNING message_id, patient_id, channel, optout_id, traceparent, sealed
 """
 EXPIRE = """
 UPDATE deliveries SET state = 'failed', reason = 'expired', at = %(now)s, news = true
@@ -55,6 +55,8 @@ class Claimed:
     channel: Channel
     optout_id: UUID | None
     """The opt-out that it confirms."""
+    trace: str
+    """The traceparent that what the gate does with it belongs to."""
     address: str | None
     text: str
 
@@ -74,8 +76,15 @@ async def claim(tx: Tx, limit: int) -> list[Claimed]:
     rows = await tx.rows(CLAIM, {"now": tx.now, "limit": limit})
     await tx.load_keys([patient for _, patient, *_ in rows])
     return [
-        Claimed(message, patient, Channel(channel), optout, **json.loads(tx.open(patient, "deliveries.sealed", sealed)))
-        for message, patient, channel, optout, sealed in rows
+        Claimed(
+            message,
+            patient,
+            Channel(channel),
+            optout,
+            trace,
+            **json.loads(tx.open(patient, "deliveries.sealed", sealed)),
+        )
+        for message, patient, channel, optout, trace, sealed in rows
     ]
 
 

@@ -16,7 +16,7 @@ from outreach.templates.guard import says_too_much
 from phi_common.db import Erased, Tx
 from phi_common.eventing.consume import TRANSIENT
 from phi_common.events.consent import Channel
-from phi_common.telemetry import log
+from phi_common.telemetry import log, span
 from phi_common.vault import VaultUnavailable
 
 AT_ONCE = 16
@@ -87,9 +87,7 @@ class Egress:
             await self._finish(message, Record("refused", "content"))
             return True
         try:
-            answer = await self.permits.ask(
-                message.message_id, message.patient_id, message.channel.value, message.address, message.optout_id
-            )
+            answer = await self._ask(message)
         except PermitsUnavailable:
             return await self._put_back(message)
         if isinstance(answer, Refusal):
@@ -97,6 +95,14 @@ class Egress:
         if message.channel is Channel.PORTAL:
             return await self._to_portal(message, answer)
         return await self._by_sms(message, answer)
+
+    async def _ask(self, message: Claimed) -> Permit | Refusal:
+        with span("permit", message.trace, message_id=message.message_id) as asked:
+            answer = await self.permits.ask(
+                message.message_id, message.patient_id, message.channel.value, message.address, message.optout_id
+            )
+            asked.note(outcome=answer.reason if isinstance(answer, Refusal) else "granted")
+            return answer
 
     async def _without_permit(self, message: Claimed, answer: Refusal) -> bool:
         """A claimed message was never sent: a permit that it has is one whose answer was lost, and is given back."""
@@ -110,7 +116,7 @@ class Egress:
         if permit.rest() < LEAST_REST:
             return await self._unused(message, permit)
         try:
-            with ALARM.until(permit.deadline):
+            with span("send", message.trace, message_id=message.message_id), ALARM.until(permit.deadline):
                 async with self.db.transaction(self.name) as tx:
                     await tx.load_keys([message.patient_id])
                     await deliveries.to_portal(tx, message, tx.now)
@@ -135,7 +141,10 @@ class Egress:
             return True
         if permit.rest() < LEAST_REST or message.address is None:
             return await self._unused(message, permit)
-        match await self.sms.send(message.message_id, message.address, message.text, permit):
+        with span("send", message.trace, message_id=message.message_id) as sent:
+            outcome = await self.sms.send(message.message_id, message.address, message.text, permit)
+            sent.note(outcome=type(outcome).__name__.lower())
+        match outcome:
             case Untouched():
                 return await self._unused(message, permit)
             case Sent(provider_id):

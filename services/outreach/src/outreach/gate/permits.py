@@ -11,6 +11,7 @@ from uuid import UUID
 import httpx2
 
 from phi_common.clock import new_id, system_now
+from phi_common.telemetry import current_traceparent, new_traceparent
 
 LIFE = 5.0
 """No permit is used for longer than this, whatever the answer says."""
@@ -91,6 +92,7 @@ class Permits:
         try:
             token = self._token_file.read_text(encoding="ascii").strip()
             headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": str(new_id())}
+            headers["traceparent"] = current_traceparent() or new_traceparent()
             return await self._http.post(path, json=body, headers=headers)
         except (OSError, httpx2.HTTPError) as error:
             raise PermitsUnavailable(type(error).__name__) from None

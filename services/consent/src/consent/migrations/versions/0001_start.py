@@ -59,6 +59,7 @@ CREATE TABLE optouts (
     effective_at timestamptz,
     confirm_for uuid,
     address bytea,
+    traceparent text NOT NULL,
     CONSTRAINT pk_optouts PRIMARY KEY (id),
     CONSTRAINT uq_optouts_provider_id UNIQUE (provider_id)
 );
@@ -112,6 +113,7 @@ COMMENT ON COLUMN flagged.sealed IS 'the words, for who has to read them';
 COMMENT ON COLUMN optouts.received_at IS 'by the provider, where that is known; real time';
 COMMENT ON COLUMN optouts.confirm_for IS 'the person at whose address a confirmation may go out';
 COMMENT ON COLUMN optouts.address IS 'where to, sealed; until that is announced';
+COMMENT ON COLUMN optouts.traceparent IS 'of the text or the request; its confirmation is in it';
 COMMENT ON COLUMN people.holds IS 'replies in doubt, not read yet';
 COMMENT ON COLUMN permits.optout_id IS 'the opt-out that this message confirms';
 COMMENT ON TABLE addresses IS 'Who can be reached where, as blind digests.';

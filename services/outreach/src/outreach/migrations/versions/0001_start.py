@@ -28,6 +28,7 @@ CREATE TABLE deliveries (
     due timestamptz NOT NULL,
     send_by timestamptz NOT NULL,
     sealed bytea NOT NULL,
+    traceparent text NOT NULL,
     permit_id uuid,
     provider_id text,
     attempted_at timestamptz,
@@ -65,6 +66,7 @@ COMMENT ON COLUMN deliveries.optout_id IS 'the opt-out that this message confirm
 COMMENT ON COLUMN deliveries.state IS 'ready, attempting, sent, failed, unknown, refused, cancelled';
 COMMENT ON COLUMN deliveries.reason IS 'why it failed or was refused';
 COMMENT ON COLUMN deliveries.sealed IS 'address and text';
+COMMENT ON COLUMN deliveries.traceparent IS 'of the message that this one came of';
 COMMENT ON COLUMN deliveries.attempted_at IS 'real time of the claim, then of the permit';
 COMMENT ON COLUMN deliveries.at IS 'business time of the outcome';
 COMMENT ON COLUMN deliveries.carrier IS 'delivered or undelivered, as the carrier reported';
