@@ -56,7 +56,15 @@ def test_every_granted_permission_is_asked_for_somewhere():
 
 
 def test_patients_and_programs_cannot_do_what_staff_can():
-    staff_only = {"fhir:search", "fhir:write", "outreach:read", "patients:erase", "permits:grant"}
+    staff_only = {
+        "fhir:search",
+        "fhir:write",
+        "outreach:read",
+        "patients:erase",
+        "permits:grant",
+        "replies:read",
+        "replies:resolve",
+    }
     assert not (ROLES["patient"] | ROLES["proxy"]) & staff_only
     assert ROLES["service"] == {"permits:grant"}
     assert ROLES["admin"] == {"dead-letters:read", "dead-letters:redrive"}

@@ -53,7 +53,7 @@ def test_calls_stay_with_their_owner(member):
 @pytest.mark.parametrize(
     "code",
     [
-        "tx.pg.commit()",
+        "connection.commit()",
         "await session.rollback()",
         "datetime.now(UTC)",
         "datetime.datetime.now()",

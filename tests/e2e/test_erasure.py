@@ -13,6 +13,7 @@ from house import SERVICES
 
 from consent import consumers as consent
 from consent.domain.preferences import Allow
+from consent.replies import Inbound, take
 from outreach.gate import deliveries
 from phi_common.clock import new_id
 from phi_common.crypto import Undecryptable
@@ -24,6 +25,7 @@ from phi_common.testing import Clock, admin, client, clock, emitted, record, run
 
 __all__ = ["clock"]
 
+NUMBER = "+12025550123"
 MRN = {"system": "urn:mrn", "value": "42"}
 ACTIVE = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/condition-clinical", "code": "active"}]}
 CLEAR = {"digest", "sha256"}
@@ -62,7 +64,7 @@ class World:
     async def _taken(self, runtime: Runtime) -> list[Event]:
         waiting = await emitted(runtime)
         async with runtime.transaction("test") as tx:
-            await tx.pg.execute("DELETE FROM outbox")
+            await tx.execute("DELETE FROM outbox")
         return waiting
 
     async def tell(self, events: list[Event]) -> None:
@@ -103,14 +105,14 @@ def coded(system: str, code: str) -> dict[str, Any]:
 
 
 async def registered(world: World) -> UUID:
-    phone = {"system": "phone", "use": "mobile", "value": "+12025550123"}
+    phone = {"system": "phone", "use": "mobile", "value": NUMBER}
     answer = await post(world, "Patient", identifier=[MRN], name=[{"family": "Synthetic"}], telecom=[phone])
     assert answer.status_code == 201, answer.text
     return UUID(answer.headers["location"].rpartition("/")[2])
 
 
 async def a_patient_with_everything(world: World) -> UUID:
-    """Registered, ill, overdue, reached once by portal, with a text that waits, and swept again some day."""
+    """Registered, ill, overdue, reached once by portal; a text and an unread reply wait, and a sweep."""
     patient = await registered(world)
     diabetes = coded("http://hl7.org/fhir/sid/icd-10-cm", "E11.9") | {"clinicalStatus": ACTIVE}
     assert (await post(world, "Condition", **diabetes)).status_code == 201
@@ -124,6 +126,7 @@ async def a_patient_with_everything(world: World) -> UUID:
         (message,) = await deliveries.claim(tx, 10)
         await deliveries.to_portal(tx, message, tx.now)
         await deliveries.put_back(tx, message.message_id)
+    await take(world.runtimes["consent"], Inbound.model_validate({"id": "SM1", "from": NUMBER, "text": "my sister"}))
     await world.carry()
     return patient
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx2
@@ -138,10 +139,25 @@ async def test_a_rejected_message_leaves_no_trace(http):
     assert (await http.get("/messages", params={"tag": "m2"})).json() == {"messages": []}
 
 
+@pytest.mark.parametrize(
+    ("number", "seconds", "status"),
+    [("0111", 60, 201), ("0111", -0.1, 410), ("0002", 0.5, 410)],
+    ids=["in time", "late", "late by the provider's own slowness"],
+)
+async def test_a_message_is_not_accepted_after_it_has_expired(http, number, seconds, status):
+    expire_at = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+    message = {"to": f"+1202555{number}", "body": "hello", "tag": "m3", "expire_at": expire_at}
+    assert (await http.post("/messages", json=message)).status_code == status
+    found = (await http.get("/messages", params={"tag": "m3"})).json()["messages"]
+    assert len(found) == (status == 201)
+
+
 async def test_a_reply_is_passed_on(http, receiver):
     answer = await http.post("/inbound", json={"from": "+12025550111", "body": "STOP"})
     await settled(http)
-    assert receiver.taken == [("inbound", {"id": answer.json()["id"], "from": "+12025550111", "text": "STOP"})]
+    ((kind, told),) = receiver.taken
+    assert datetime.fromisoformat(told.pop("received_at")) <= datetime.now(UTC)
+    assert (kind, told) == ("inbound", {"id": answer.json()["id"], "from": "+12025550111", "text": "STOP"})
 
 
 async def test_another_account_is_refused(http):

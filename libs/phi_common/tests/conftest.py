@@ -55,7 +55,7 @@ def closed(state: Tally, event: GapClosed, now: datetime) -> Decision[Tally]:
 
 async def load(tx: Tx, patients: Any) -> dict[Any, Tally]:
     rows = await (
-        await tx.pg.execute("SELECT patient_id, sealed FROM tallies WHERE patient_id = ANY(%b)", [patients])
+        await tx.execute("SELECT patient_id, sealed FROM tallies WHERE patient_id = ANY(%b)", [patients])
     ).fetchall()
     found = {p: Tally(tuple(json.loads(tx.open(p, "tallies.sealed", s)))) for p, s in rows if tx.knows(p)}
     return {p: found.get(p, Tally()) for p in patients}
@@ -70,7 +70,7 @@ async def save(tx: Tx, states: dict[Any, Tally]) -> None:
         )
         for p, t in states.items()
     ]
-    await tx.pg.execute(
+    await tx.execute(
         "INSERT INTO tallies SELECT * FROM unnest(%b::uuid[], %b::int4[], %b::bytea[]) "
         "ON CONFLICT (patient_id) DO UPDATE SET seen = excluded.seen, sealed = excluded.sealed",
         columns(rows, 3),

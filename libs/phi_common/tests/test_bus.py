@@ -88,4 +88,4 @@ async def test_everything_arrives_once_and_in_order_though_the_relay_is_cut_shor
         await asyncio.gather(*tasks, return_exceptions=True)
         await consumer.stop()
     async with reader.transaction("test") as tx:
-        assert (await (await tx.pg.execute("SELECT count(*) FROM dead_letters")).fetchone())[0] == 0
+        assert (await (await tx.execute("SELECT count(*) FROM dead_letters")).fetchone())[0] == 0

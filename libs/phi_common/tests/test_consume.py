@@ -1,9 +1,10 @@
 """The wrapper on a real database: once, in order, and nothing lost whatever comes."""
 
 import asyncio
+import json
 from contextlib import suppress
-from dataclasses import replace
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,10 +13,14 @@ import pytest
 
 from phi_common.crypto import Undecryptable
 from phi_common.db import NotCommitted
+from phi_common.decision import Command, DeadLettered, Decision
 from phi_common.eventing.consume import STOP_THE_LINE, LineStopped
 from phi_common.eventing.outbox import Relay
 from phi_common.events.care_gap import ClosedBy, GapClosed, GapDueSoon, GapOpened
-from phi_common.testing import record
+from phi_common.telemetry import is_traceparent
+from phi_common.testing import emitted, record
+
+REMEMBERED = "00-" + "a" * 32 + "-" + "b" * 16 + "-00"
 
 
 def opened(patient: UUID, rule: str = "rule") -> GapOpened:
@@ -168,7 +173,7 @@ async def test_a_lost_connection_is_waited_out_in_place(runtime, ordered, tally,
 
     async def load(tx: Any, ids: Any) -> Any:
         if next(kills):
-            (pid,) = await (await tx.pg.execute("SELECT pg_backend_pid()")).fetchone()
+            (pid,) = await (await tx.execute("SELECT pg_backend_pid()")).fetchone()
             pg.execute("SELECT pg_terminate_backend(%s)", [pid])
             await asyncio.sleep(0.05)
         return await plain(tx, ids)
@@ -188,6 +193,59 @@ async def test_events_that_follow_carry_the_cause_and_a_rising_sequence(runtime,
     rows = pg.execute("SELECT traceparent, sequence FROM outbox ORDER BY id").fetchall()
     assert rows[0][0] == dict(cause.headers)["traceparent"].decode()
     assert [s for _, s in rows] == sorted({s for _, s in rows})
+
+
+@dataclass(frozen=True)
+class Remind(Command):
+    """What a sweep would ask of the toy: two events, of which the decider knows where the first one comes from."""
+
+
+def reminded(state: Any, command: Remind, now: datetime) -> Decision[Any]:
+    remembered, of_time = (opened(command.patient_id, rule) for rule in ("remembered", "of time"))
+    return Decision(state, (remembered.traced(REMEMBERED), of_time))
+
+
+async def test_what_time_brings_about_belongs_to_what_the_decider_remembers_or_begins_a_trace(runtime, ordered):
+    timed = replace(ordered, decide={Remind: reminded})
+    await timed.act(runtime, [Remind(uuid4()), Remind(uuid4())], "sweep")
+    first, new, second, other = (event.trace for event in await emitted(runtime))
+    assert first == second == REMEMBERED
+    assert is_traceparent(new)
+    assert is_traceparent(other)
+    assert new != other, "one trace for each subject"
+
+
+async def test_what_follows_from_a_message_belongs_to_its_trace_whatever_is_remembered(runtime, ordered):
+    cause = record(opened(uuid4(), "a"))
+    timed = replace(ordered, decide={GapOpened: reminded})
+    await timed.handle(runtime, [cause])
+    assert {event.trace for event in await emitted(runtime)} == {dict(cause.headers)["traceparent"].decode()}
+
+
+async def test_what_follows_from_a_dead_letter_belongs_to_its_trace(runtime, ordered):
+    bad = record(opened(uuid4(), "raise"))
+    sorry = replace(ordered, decide={**ordered.decide, DeadLettered: reminded})
+    await sorry.handle(runtime, [bad])
+    assert {event.trace for event in await emitted(runtime)} == {dict(bad.headers)["traceparent"].decode()}
+
+
+async def test_an_event_knows_its_trace_and_nobody_can_write_one_into_its_payload(runtime, ordered):
+    seen = []
+    sent, forged = opened(uuid4(), "a"), opened(uuid4(), "b")
+    body = json.dumps(json.loads(forged.model_dump_json()) | {"trace": REMEMBERED}).encode()
+    records = [record(sent), record(forged, body=body)]
+    looked = replace(ordered, decide={GapOpened: lambda state, event, now: seen.append(event) or Decision(state)})
+    await looked.handle(runtime, records)
+    assert [event.trace for event in seen] == [dict(r.headers)["traceparent"].decode() for r in records]
+    assert seen == [sent, forged]
+    assert "trace" not in json.loads(seen[0].model_dump_json())
+
+
+async def test_nothing_is_published_without_a_trace(runtime):
+    async with runtime.transaction("writer") as tx:
+        await tx.lock([patient := uuid4()])
+        tx.emit(opened(patient, "a"))
+    assert is_traceparent((await emitted(runtime))[0].trace)
 
 
 async def test_after_shredding_nothing_opens_and_nothing_is_stored(runtime, ordered, pg):

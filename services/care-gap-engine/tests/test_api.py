@@ -47,7 +47,7 @@ async def test_gaps_are_explained_in_the_asked_language(runtime: Runtime) -> Non
     }
     assert "correspondía" in spanish.json()["gaps"][0]["explanation"]["reason"]
     async with runtime.transaction("test") as tx:
-        read = await (await tx.pg.execute("SELECT count(*) FROM audit WHERE action = 'gaps:read'")).fetchone()
+        read = await (await tx.execute("SELECT count(*) FROM audit WHERE action = 'gaps:read'")).fetchone()
     assert read == (2,)
 
 

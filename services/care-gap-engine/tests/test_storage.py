@@ -42,7 +42,7 @@ async def test_the_history_of_facts_only_grows(runtime: Runtime) -> None:
     for statement in ("DELETE FROM facts", "UPDATE facts SET recorded = now()"):
         with pytest.raises(Exception, match="permission denied"):
             async with runtime.transaction("test") as tx:
-                await tx.pg.execute(statement)
+                await tx.execute(statement)
 
 
 @pytest.mark.filterwarnings("ignore:Did not recognize type 'xid8'")

@@ -40,7 +40,7 @@ def put(http, patient, body, *, channel="sms", role="front-desk", key=None):
 
 def ask(http, patient, **more):
     body = {"message_id": str(new_id()), "patient_ids": [str(patient)], "channel": "sms", "address": NUMBER}
-    return http.post("/permits", json=body | {"purpose": "care"} | more, headers=GATE)
+    return http.post("/permits", json=body | {"purpose": "care-gap"} | more, headers=GATE)
 
 
 async def text(http, runtime, words, *, sender=NUMBER, provider_id=None, age=0, secret=None):
@@ -59,6 +59,7 @@ async def test_staff_open_a_channel_and_it_shows_with_its_evidence(http):
     assert (opened.status_code, opened.json()) == (200, {"state": "effective"})
     shown = await http.get(f"/patients/{patient}/preferences", headers={"Authorization": "Bearer clinician"})
     assert shown.json()["preferred"] == "portal"
+    assert shown.json()["unread_replies"] == 0
     portal = shown.json()["channels"]["portal"]
     assert (portal["permission"], portal["wording"], portal["by"]) == (
         "allowed",

@@ -1,5 +1,6 @@
 """The rules of consent: who may be written to, what closes and opens a channel, and what a reply means."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -7,17 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consent.domain.permits import Refusal, Standing, refusal
+from consent.domain.permits import OptOut, Refusal, Standing, confirmation_refusal, refusal
 from consent.domain.preferences import (
     Allow,
     Block,
+    Hold,
     Preferences,
+    Release,
     allow,
     block,
     contact_changed,
+    hold,
     profile_changed,
+    release,
 )
-from consent.domain.replies import Reply, read_reply
+from consent.domain.replies import Reply, decide_by, read_reply
 from phi_common.decision import Refused
 from phi_common.events.consent import Channel, Permission
 from phi_common.events.patients import ContactChanged, Phone, ProfileChanged, Use
@@ -123,13 +128,72 @@ def test_contacts_are_noted_and_allow_nothing():
     assert (decision.events, decision.state.rules) == ((), {})
 
 
+REPLIES = [UUID(int=1), UUID(int=2)]
+READ, UNREAD = Release(P, REPLIES[0]), Hold(P, REPLIES[0])
+
+
+def test_a_reply_in_doubt_holds_texts_and_nothing_else_until_it_is_read():
+    state = after((allow, agreed(preferred=True)), (allow, agreed(Channel.PORTAL)))
+    held = hold(state, UNREAD, NOW)
+    assert [(e.channel, e.permission, e.version) for e in held.events] == [(Channel.SMS, BLOCKED, 3)]
+    assert held.state.permission(Channel.PORTAL) is ALLOWED
+    read = release(held.state, READ, NOW)
+    assert [(e.channel, e.permission, e.preferred, e.version) for e in read.events] == [(Channel.SMS, ALLOWED, True, 4)]
+    assert (read.state.rules, read.state.holds) == (state.rules, frozenset())
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "expected"),
+    [
+        ((block, Block(P, Channel.SMS, "provider:sms", "stop")), BLOCKED),
+        ((profile_changed, ProfileChanged(patient_id=P, deceased=True)), BLOCKED),
+        ((hold, Hold(P, REPLIES[1])), BLOCKED),
+        ((hold, UNREAD), ALLOWED),
+    ],
+    ids=["a definite STOP", "a death", "another reply in doubt", "the same one again"],
+)
+def test_reading_one_reply_lifts_nothing_else(meanwhile, expected):
+    state = after((allow, agreed()), (hold, UNREAD), meanwhile)
+    assert release(state, READ, NOW).state.permission(Channel.SMS) is expected
+
+
+def test_a_reading_gives_no_consent_that_was_not_there():
+    state = after((hold, UNREAD))
+    assert release(state, READ, NOW).state.permission(Channel.SMS) is None
+
+
+def test_consent_is_not_taken_past_an_unread_reply_but_on_other_channels():
+    state = after((allow, agreed()), (hold, UNREAD))
+    with pytest.raises(Refused, match="reply-unread"):
+        allow(state, agreed(), NOW + DAY)
+    assert allow(state, agreed(Channel.PORTAL), NOW + DAY).state.permission(Channel.PORTAL) is ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("received", "expected"),
+    [
+        ("2026-03-02T15:00", "2026-03-16"),
+        ("2026-03-06T23:59", "2026-03-20"),
+        ("2026-03-07T06:00", "2026-03-20"),
+        ("2026-03-07T18:00", "2026-03-20"),
+        ("2026-03-08T18:00", "2026-03-20"),
+        ("2026-12-21T18:00", "2027-01-04"),
+    ],
+    ids=["Monday", "Friday", "still Friday somewhere", "Saturday", "Sunday", "holidays count in"],
+)
+def test_ten_business_days_never_later_than_the_law_has_it(received, expected):
+    assert decide_by(datetime.fromisoformat(received).replace(tzinfo=UTC)).isoformat() == expected
+
+
 commands = st.one_of(
     st.builds(Block, st.just(P), st.sampled_from(CHANNELS), st.just("patient")),
     st.builds(agreed, st.sampled_from(CHANNELS), preferred=st.booleans()),
     st.builds(agreed, st.sampled_from(CHANNELS), obtained=st.integers(-9, 9).map(lambda d: NOW + d * DAY)),
     st.builds(ProfileChanged, patient_id=st.just(P), deceased=st.booleans()),
+    st.builds(Hold, st.just(P), st.sampled_from(REPLIES)),
+    st.builds(Release, st.just(P), st.sampled_from(REPLIES)),
 )
-DECIDERS = {Block: block, Allow: allow, ProfileChanged: profile_changed}
+DECIDERS = {Block: block, Allow: allow, ProfileChanged: profile_changed, Hold: hold, Release: release}
 
 
 @given(st.lists(commands, max_size=20))
@@ -148,7 +212,7 @@ def test_whatever_happens_versions_count_up_and_readers_see_what_holds(history):
         state = decision.state
         for channel in CHANNELS:
             opened = before.permission(channel) is BLOCKED and state.permission(channel) is ALLOWED
-            assert not opened or isinstance(message, Allow) or (before.deceased and not state.deceased)
+            assert not opened or isinstance(message, Allow | Release) or (before.deceased and not state.deceased)
     assert last == state.version
     for channel in CHANNELS:
         expected = state.rules.get(channel) and (state.permission(channel), channel is state.preferred)
@@ -166,6 +230,7 @@ def test_whatever_happens_versions_count_up_and_readers_see_what_holds(history):
         ([Standing(ALLOWED)], True, True, Refusal.OPTED_OUT),
         ([Standing(ALLOWED)], False, False, Refusal.NO_ADDRESS),
         ([Standing(ALLOWED), Standing(BLOCKED)], True, False, Refusal.OPTED_OUT),
+        ([Standing(ALLOWED), Standing(ALLOWED, held=True)], True, False, Refusal.OPTED_OUT),
         ([Standing(ALLOWED), Standing(None)], True, False, Refusal.NO_CONSENT),
         ([Standing(ALLOWED), Standing(ALLOWED)], True, False, None),
         ([], True, False, Refusal.NO_CONSENT),
@@ -173,6 +238,45 @@ def test_whatever_happens_versions_count_up_and_readers_see_what_holds(history):
 )
 def test_the_strictest_wins(standings, addressed, address_blocked, expected):
     assert refusal(standings, addressed=addressed, address_blocked=address_blocked) is expected
+
+
+HERE, ELSEWHERE = b"here", b"elsewhere"
+HEARD = OptOut(HERE, confirmable=True, received=NOW, effective=NOW)
+MINUTES = timedelta(minutes=5)
+
+
+@pytest.mark.parametrize(
+    ("optout", "more", "expected"),
+    [
+        (HEARD, {}, None),
+        (HEARD, {"upto": NOW + MINUTES}, None),
+        (HEARD, {"upto": NOW + MINUTES + timedelta(microseconds=1)}, Refusal.TOO_LATE),
+        (replace(HEARD, effective=None), {}, Refusal.NOT_CONFIRMABLE),
+        (replace(HEARD, confirmable=False), {}, Refusal.NOT_CONFIRMABLE),
+        (replace(HEARD, digest=None), {"digest": None}, Refusal.NOT_CONFIRMABLE),
+        (HEARD, {"digest": ELSEWHERE}, Refusal.NOT_CONFIRMABLE),
+        (HEARD, {"digest": None}, Refusal.NOT_CONFIRMABLE),
+        (HEARD, {"address_blocked": False}, Refusal.NOT_CONFIRMABLE),
+        (HEARD, {"deceased": True}, Refusal.DECEASED),
+        (None, {}, Refusal.NOT_CONFIRMABLE),
+    ],
+    ids=[
+        "at once",
+        "at the last moment",
+        "a moment later",
+        "not effective yet",
+        "no definite STOP",
+        "without an address",
+        "to another address",
+        "to no address",
+        "opened again by newer consent",
+        "deceased",
+        "no such opt-out",
+    ],
+)
+def test_what_an_opt_out_may_be_answered_with(optout, more, expected):
+    asked = {"digest": HERE, "address_blocked": True, "deceased": False, "upto": NOW} | more
+    assert confirmation_refusal(optout, **asked) is expected
 
 
 KEYWORDS = [

@@ -117,7 +117,7 @@ async def test_a_patient_is_found_by_identifier_and_the_read_is_audited(http: An
             assert created.headers["location"].endswith(answer.json()["entry"][0]["resource"]["id"])
     async with runtime.transaction("test") as tx:
         query = "SELECT count(*) FROM audit WHERE action = 'fhir:search' AND actor = 'test-clinician'"
-        assert await (await tx.pg.execute(query)).fetchone() == (2,)
+        assert await (await tx.execute(query)).fetchone() == (2,)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ async def test_many_requests_share_a_commit(http: Any, runtime: Runtime):
     answers = await asyncio.gather(*(post(http, "/fhir/Observation", OBSERVATION | {"id": str(n)}) for n in range(50)))
     assert {answer.status_code for answer in answers} == {201}
     async with runtime.transaction("test") as tx:
-        ((versions,),) = await (await tx.pg.execute("SELECT version FROM subjects")).fetchall()
+        ((versions,),) = await tx.rows("SELECT version FROM subjects")
     assert versions < 25
 
 

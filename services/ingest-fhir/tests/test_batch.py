@@ -116,7 +116,7 @@ def shape(answer: bytes) -> list[str]:
 async def kept(runtime: Runtime) -> list[str | None]:
     """The problem's code of every message that is on record."""
     async with runtime.transaction("test") as tx:
-        rows = await tx.pg.execute("SELECT left(problem, 3) FROM raw_messages ORDER BY 1 NULLS FIRST")
+        rows = await tx.execute("SELECT left(problem, 3) FROM raw_messages ORDER BY 1 NULLS FIRST")
         return [code for (code,) in await rows.fetchall()]
 
 

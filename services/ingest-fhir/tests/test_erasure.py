@@ -60,7 +60,7 @@ async def erase(runtime: Runtime, *patients: UUID) -> None:
 
 async def rows(runtime: Runtime, query: str) -> list[Any]:
     async with runtime.transaction("test") as tx:
-        return list(await (await tx.pg.execute(query)).fetchall())
+        return list(await tx.rows(query))
 
 
 async def test_nothing_that_was_kept_is_left(http: Any, runtime: Runtime) -> None:

@@ -57,7 +57,7 @@ def whose(answer: Answer) -> UUID:
 
 async def rows(runtime: Runtime, query: str) -> list[Any]:
     async with runtime.transaction("test") as tx:
-        return list(await (await tx.pg.execute(query)).fetchall())
+        return list(await tx.rows(query))
 
 
 @pytest.fixture
@@ -75,11 +75,11 @@ async def test_a_report_is_kept_sealed_and_told(desk: Desk, runtime: Runtime):
     assert (what.patient_id, what.source_message, what.value) == (owner, message_id, "7.1")
     assert len(what.source_id) == 32
     async with runtime.transaction("test") as tx:
-        kept = await (await tx.pg.execute("SELECT sha256, sealed FROM raw_messages ORDER BY kind DESC")).fetchall()
+        kept = await tx.rows("SELECT sha256, sealed FROM raw_messages ORDER BY kind DESC")
         await tx.load_keys([owner])
         assert [tx.open(owner, "raw_messages.sealed", sealed) for _, sealed in kept] == [b"patient", b"result"]
-    assert bytes(kept[0][0]) == hashlib.sha256(b"patient").digest()
-    assert b"result" not in bytes(kept[1][1])
+    assert kept[0][0] == hashlib.sha256(b"patient").digest()
+    assert b"result" not in kept[1][1]
     assert await rows(runtime, "SELECT actor, action, patients FROM audit") == [("test", "fhir:write", [owner])]
 
 
@@ -160,7 +160,7 @@ async def test_a_reject_is_kept_sealed_with_its_reason(desk: Desk, runtime: Runt
     await desk.keep(Rejected("hl7v2", "ehr", b"MSH|secret", "100 PID: segment is missing"))
     async with runtime.transaction("test") as tx:
         ((owner, problem, sealed),) = await (
-            await tx.pg.execute("SELECT patient_id, problem, sealed FROM raw_messages")
+            await tx.execute("SELECT patient_id, problem, sealed FROM raw_messages")
         ).fetchall()
         assert (owner, problem) == (None, "100 PID: segment is missing")
         assert await tx.open_unowned("raw_messages.sealed", sealed) == b"MSH|secret"

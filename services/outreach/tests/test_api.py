@@ -35,7 +35,7 @@ async def put_into_inbox(runtime, patient, text):
     async with runtime.transaction("test") as tx:
         await tx.lock([patient])
         sealed = tx.seal(patient, "portal_messages.sealed", text.encode())
-        await tx.pg.execute("INSERT INTO portal_messages VALUES (%s, %s, %s, %s)", [new_id(), patient, sealed, tx.now])
+        await tx.execute("INSERT INTO portal_messages VALUES (%s, %s, %s, %s)", [new_id(), patient, sealed, tx.now])
 
 
 async def test_a_patient_reads_the_own_inbox_alone(runtime, http):
@@ -48,13 +48,13 @@ async def test_a_patient_reads_the_own_inbox_alone(runtime, http):
     assert (await http.get(f"/patients/{patient}/inbox", headers=bearer("front-desk"))).status_code == 403
     async with runtime.transaction("test") as tx:
         query = "SELECT actor, patients FROM audit WHERE action = 'inbox:read'"
-        assert await (await tx.pg.execute(query)).fetchall() == [("test-patient", [patient])]
+        assert await tx.rows(query) == [("test-patient", [patient])]
 
 
 async def test_reviews_are_listed_for_staff(runtime, http):
     patient, gap = new_id(), new_id()
     async with runtime.transaction("test") as tx:
-        await tx.pg.execute(
+        await tx.execute(
             "INSERT INTO reviews VALUES (%s, %s, 'no-response', %s, NULL), (%s, %s, 'unreachable', %s, %s)",
             [gap, patient, tx.now, new_id(), patient, tx.now, tx.now],
         )
@@ -68,14 +68,15 @@ async def test_a_delivery_report_is_told_once(runtime, http, tell, sweep, story)
     await tell(*story(patient, gap))
     await sweep()
     async with runtime.transaction("test") as tx:
-        await tx.pg.execute("UPDATE deliveries SET state = 'sent', at = now(), permit_id = %s, news = true", [new_id()])
+        sent = "UPDATE deliveries SET state = 'sent', at = %s, permit_id = %s, news = true"
+        await tx.execute(sent, [tx.now, new_id()])
     body = json.dumps({"id": "x", "tag": str(message_id(gap, 1)), "status": "delivered"}).encode()
     for _ in range(2):
         answer = await http.post("/webhooks/sms/status", content=body, headers=signed(body))
         assert answer.status_code == 204
         await sweep()
     async with runtime.transaction("test") as tx:
-        kinds = await (await tx.pg.execute("SELECT type FROM outbox ORDER BY id")).fetchall()
+        kinds = await tx.rows("SELECT type FROM outbox ORDER BY id")
     assert kinds == [("OutreachScheduled.v1",), ("MessageSent.v1",), ("MessageDelivered.v1",)]
 
 

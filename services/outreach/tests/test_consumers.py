@@ -8,7 +8,7 @@ from phi_common.testing import emitted
 
 async def rows(runtime, query="SELECT state, channel, attempt FROM deliveries ORDER BY attempt"):
     async with runtime.transaction("test") as tx:
-        return await (await tx.pg.execute(query)).fetchall()
+        return await tx.rows(query)
 
 
 async def test_a_gap_becomes_one_delivery_whatever_is_repeated(runtime, tell, sweep, story):
@@ -35,8 +35,8 @@ async def test_address_and_words_are_sealed(runtime, tell, sweep, story):
     await tell(*story(new_id(), new_id()))
     await sweep()
     for (sealed,) in await rows(runtime, "SELECT sealed FROM deliveries UNION ALL SELECT sealed FROM conversations"):
-        assert b"12025550111" not in bytes(sealed)
-        assert b"hba1c" not in bytes(sealed)
+        assert b"12025550111" not in sealed
+        assert b"hba1c" not in sealed
 
 
 async def test_closing_cancels_what_is_ready_and_tells_it(runtime, tell, sweep, story, closed):

@@ -11,17 +11,19 @@ from hypothesis import strategies as st
 
 from outreach import domain
 from outreach.domain.channels import choose
+from outreach.domain.confirmations import confirmation_id
 from outreach.domain.hours import within_day
 from outreach.domain.state import Conversation, Desk, Outcome, Status, message_id
 from phi_common.decision import Decision, TimePassed
 from phi_common.events import Event
 from phi_common.events.care_gap import ClosedBy, GapClosed, GapOpened
-from phi_common.events.consent import Channel, Permission, PreferenceChanged
+from phi_common.events.consent import Channel, OptOutConfirmationDue, Permission, PreferenceChanged
 from phi_common.events.outreach import (
     CoordinatorReviewRequested,
     MessageDelivered,
     MessageFailed,
     MessageSent,
+    OptOutConfirmationSent,
     OutreachScheduled,
     OutreachSuppressed,
     ReviewReason,
@@ -294,6 +296,36 @@ def test_a_new_number_calls_back_the_message_to_the_old_one():
     assert patient.withdrawn == (message_id(GAP, 1),)
     assert names(patient.hears("cancelled")) == ["OutreachSuppressed"]
     assert names(patient.at(day(14))) == ["OutreachScheduled"]
+
+
+OPT_OUT = UUID(int=50)
+CONFIRMED = Outcome(confirmation_id(OPT_OUT), None, "sent", NOW, permit_id=PERMIT, optout_id=OPT_OUT)
+
+
+def test_the_answer_to_a_stop_goes_where_it_came_from_at_once_also_at_night():
+    patient = Patient().contact(MOBILE).says(Channel.SMS, Permission.BLOCKED, 2)
+    patient.now = datetime(2026, 3, 3, 7, tzinfo=UTC)
+    due = OptOutConfirmationDue(patient_id=P, optout_id=OPT_OUT, channel=Channel.SMS, address="+12025550199")
+    assert patient.take(domain.confirm_opt_out(patient.state, due, patient.now)) == []
+    (handed,) = patient.handed
+    assert (handed.address, handed.optout_id, handed.gap_id) == ("+12025550199", OPT_OUT, None)
+    assert (handed.due, handed.send_by) == (patient.now, patient.now + timedelta(minutes=5))
+    assert handed.message_id == confirmation_id(OPT_OUT)
+
+
+def test_it_is_told_once_whatever_the_carrier_adds():
+    patient = Patient().contact(MOBILE)
+    (told,) = patient.at(NOW, CONFIRMED)
+    assert isinstance(told, OptOutConfirmationSent)
+    assert (told.optout_id, told.permit_id) == (OPT_OUT, PERMIT)
+    assert patient.at(NOW, replace(CONFIRMED, carrier="delivered", carrier_at=NOW)) == []
+
+
+@pytest.mark.parametrize("state", ["failed", "refused", "unknown", "cancelled"])
+def test_an_answer_that_did_not_go_out_is_not_told_and_not_tried_again(state):
+    patient = Patient().contact(MOBILE)
+    assert patient.at(NOW, replace(CONFIRMED, state=state)) == []
+    assert patient.handed == ()
 
 
 STEPS = st.lists(

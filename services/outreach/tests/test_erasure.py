@@ -88,4 +88,4 @@ async def test_what_went_out_leaves_nothing_but_its_audit(runtime, gate, outside
     assert await left(runtime) == {}
     async with runtime.transaction("test") as tx:
         query = "SELECT count(*) FROM audit WHERE action = 'egress:sent' AND %s = ANY(patients)"
-        assert await (await tx.pg.execute(query, [patient])).fetchone() == (1,)
+        assert await (await tx.execute(query, [patient])).fetchone() == (1,)

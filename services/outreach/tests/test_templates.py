@@ -59,6 +59,15 @@ def test_the_portal_falls_back_to_generic_words_for_a_rule_without_a_name():
     assert "STOP" not in text
 
 
+@pytest.mark.parametrize("language", [*LANGUAGES, "es-MX", "fr", ""])
+def test_the_answer_to_a_stop_confirms_and_asks_for_nothing(language: str):
+    text = library().confirmation(language)
+    assert not says_too_much(text)
+    assert len(text) <= 160
+    assert not any(sign.isdigit() for sign in text)
+    assert not any(word in text.lower() for word in ("http", "call", "llame", "offer", "reply", "responda"))
+
+
 def test_a_text_on_sms_says_how_to_stop():
     assert all("STOP" in library().words(n, Channel.SMS, language, "x") for n in (1, 2) for language in LANGUAGES)
 
@@ -71,8 +80,20 @@ def test_a_text_on_sms_says_how_to_stop():
         ("health screening; call us to schedule", "mammogram; call us", "says too much"),
         ('practice = "Your care team"', 'practice = "Springfield Oncology"', "says too much"),
         ('practice = "Your care team"', 'service = "x"', "not a plain slot"),
+        ("will get no more texts from us", "may still call {{ phone }}", "may not use"),
+        ("You have opted out", "You have opted out of diabetes texts", "says too much"),
+        ("[optout-confirm.generic]", "[optout.generic]", "no en text"),
     ],
-    ids=["clinical slot", "undeclared slot", "clinical word", "telling name", "clinical value"],
+    ids=[
+        "clinical slot",
+        "undeclared slot",
+        "clinical word",
+        "telling name",
+        "clinical value",
+        "an invitation in the answer to a STOP",
+        "a clinical word in it",
+        "no answer to a STOP",
+    ],
 )
 def test_a_library_that_could_say_too_much_does_not_load(tmp_path: Path, old: str, new: str, message: str):
     path = tmp_path / "texts.toml"

@@ -35,7 +35,7 @@ async def patient(runtime: Runtime) -> UUID:
 
 async def rows(runtime: Runtime, query: str) -> list[Any]:
     async with runtime.transaction("test") as tx:
-        return list(await (await tx.pg.execute(query)).fetchall())
+        return list(await tx.rows(query))
 
 
 async def test_an_erasure_removes_the_record_and_tells_the_others(runtime: Runtime, ask: Ask, patient: UUID) -> None:

@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Self
 from uuid import uuid4
@@ -24,7 +25,7 @@ import httpx2
 import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Response
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 PREFIX = "CARELOOP_SIMULATOR_"
 REJECT, SLOW, LOSE_ANSWER, UNDELIVERED = "0001", "0002", "0003", "0004"
@@ -38,6 +39,8 @@ class Message(BaseModel):
     to: str
     body: str
     tag: str
+    expire_at: AwareDatetime | None = None
+    """Not accepted later than this, by the provider's clock."""
 
 
 class Inbound(BaseModel):
@@ -99,7 +102,7 @@ class Provider:
 
     def accept(self, message: Message) -> dict[str, Any]:
         """Take a message for good: on disk before the answer."""
-        entry = {"id": "SM" + uuid4().hex, "at": time.time(), **message.model_dump()}
+        entry = {"id": "SM" + uuid4().hex, "at": time.time(), **message.model_dump(exclude={"expire_at"})}
         with self.options.journal.open("a", encoding="utf-8") as journal:
             journal.write(json.dumps(entry) + "\n")
             journal.flush()
@@ -168,6 +171,8 @@ def _account_side(app: FastAPI, provider: Provider, account: Any) -> None:
             raise HTTPException(400, "rejected")
         if how in ("slow", SLOW):
             await asyncio.sleep(SLOW_SECONDS)
+        if message.expire_at and datetime.now(UTC) > message.expire_at:
+            raise HTTPException(410, "expired")
         entry = provider.accept(message)
         status = "undelivered" if how == UNDELIVERED else "delivered"
         provider.owe(provider.options.status_url, {"id": entry["id"], "tag": message.tag, "status": status})
@@ -187,7 +192,8 @@ def _outside(app: FastAPI, provider: Provider) -> None:
     @app.post("/inbound", status_code=202)
     async def text_back(inbound: Inbound) -> dict[str, str]:
         found = "IN" + uuid4().hex
-        body = {"id": found, "from": inbound.sender, "text": inbound.body}
+        received = datetime.now(UTC).isoformat()
+        body = {"id": found, "from": inbound.sender, "text": inbound.body, "received_at": received}
         provider.owe(provider.options.inbound_url, body)
         return {"id": found}
 

@@ -44,7 +44,6 @@ class Story:
     now: datetime = START
     summary: Summary = field(default_factory=Summary)
     ids: dict[Person, UUID] = field(default_factory=dict)
-    opened_by: dict[str, str] = field(default_factory=dict)
 
     def play(self) -> Summary:
         """All scenes."""
@@ -176,16 +175,13 @@ class Story:
             time.sleep(0.5)
 
     def hear(self, heard: Heard) -> None:
-        """Count an event and tell it. What time alone brought about belongs to the trace that opened the gap."""
-        trace = heard.trace or self.opened_by[heard.data["gap_id"]]
-        if heard.type == "GapOpened.v1":
-            self.opened_by[heard.data["gap_id"]] = trace
-        if trace not in self.summary.trace_ids:
-            self.summary.trace_ids.append(trace)
+        """Count an event and tell it."""
+        if heard.trace not in self.summary.trace_ids:
+            self.summary.trace_ids.append(heard.trace)
         count(self.summary, heard)
         if words := in_words(heard):
             who = next(person for person, known in self.ids.items() if known == heard.patient_id)
-            self.tell(Line(heard.at, who.label, words, trace))
+            self.tell(Line(heard.at, who.label, words, heard.trace))
 
 
 def _json(body: Mapping[str, Any]) -> bytes:

@@ -29,6 +29,8 @@ class Summary:
     gaps_opened: int = 0
     gaps_closed: int = 0
     sent: dict[str, int] = field(default_factory=lambda: {"sms": 0, "portal": 0})
+    """Messages about care. The answer to a STOP is none, and is counted by itself."""
+    confirmations: int = 0
     suppressed: dict[str, int] = field(default_factory=lambda: {"no-consent": 0, "opted-out": 0})
     reviews: int = 0
     trace_ids: list[str] = field(default_factory=list)
@@ -44,6 +46,8 @@ def count(summary: Summary, heard: Heard) -> None:
             summary.gaps_closed += 1
         case "MessageSent.v1":
             _add(summary.sent, heard.data["channel"])
+        case "OptOutConfirmationSent.v1":
+            summary.confirmations += 1
         case "OutreachSuppressed.v1":
             _add(summary.suppressed, heard.data["reason"])
         case "CoordinatorReviewRequested.v1":
@@ -64,6 +68,8 @@ def in_words(heard: Heard) -> str:
             return f"gap closes: {said['by']} of {said['on']}"
         case "MessageSent.v1":
             return f"attempt {said['attempt']} goes out by {channel_name(said['channel'])}"
+        case "OptOutConfirmationSent.v1":
+            return f"is told by {channel_name(said['channel'])}, once, that no more will come"
         case "MessageFailed.v1":
             return f"attempt {said['attempt']} fails: {said['reason']}"
         case "OutreachSuppressed.v1":

@@ -17,7 +17,7 @@ from phi_common.clock import Now, new_id
 from phi_common.crypto import BlindIndex, Undecryptable, seal, unseal
 from phi_common.events import Event
 from phi_common.keys import PatientKeys, TopicKeys
-from phi_common.logs import log
+from phi_common.telemetry import log, new_traceparent
 from phi_common.topics import PARTITIONS
 
 NAMING = {
@@ -126,10 +126,6 @@ class Tx:
         asked = self.ahead(statement, parameters)
         await self.arrive()
         return asked.cursor
-
-    @property
-    def pg(self) -> "Tx":
-        return self
 
     async def core(self) -> AsyncConnection:
         """The SQLAlchemy connection of this transaction."""
@@ -245,10 +241,13 @@ class Tx:
     # -- what commits with it
 
     def emit(self, event: Event, traceparent: str | None = None) -> None:
-        """Publish with this transaction: an outbox row in its subject's order. The subject must be locked."""
+        """Publish with this transaction: an outbox row in its subject's order. The subject must be locked.
+
+        It belongs to the given trace, else to the transaction's; what has none begins one.
+        """
         if event.patient_id not in self.versions:
             raise RuntimeError("emit needs the subject's lock")
-        self.emitted.append((event, self.traceparent if traceparent is None else traceparent))
+        self.emitted.append((event, traceparent or self.traceparent or new_traceparent()))
 
     def audit(self, action: str, patient_id: UUID | None, detail: str = "", traceparent: str | None = None) -> None:
         """Record who did what to whose data; commits with it. `detail` carries codes only.

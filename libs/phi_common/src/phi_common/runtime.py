@@ -128,15 +128,15 @@ class Runtime:
         scope = f"{principal.subject}:{key}"
         wanted = hashlib.sha256(body).digest()
         async with self.db.transaction(principal.subject) as tx:
-            await tx.pg.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [scope])
+            await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [scope])
             query = "SELECT request_hash, status, body FROM answers WHERE key = %s"
-            stored = await (await tx.pg.execute(query, [scope])).fetchone()
+            stored = await (await tx.execute(query, [scope])).fetchone()
             if stored:
-                if bytes(stored[0]) != wanted:
+                if stored[0] != wanted:
                     raise Problem(409, "Idempotency-Key was used with another request")
-                return stored[1], json.loads(bytes(stored[2]))
+                return stored[1], json.loads(stored[2])
             status, answer = await work(tx)
-            await tx.pg.execute(
+            await tx.execute(
                 "INSERT INTO answers (key, request_hash, status, body) VALUES (%s, %s, %s, %s)",
                 [scope, wanted, status, json.dumps(answer).encode()],
             )

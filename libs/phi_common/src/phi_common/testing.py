@@ -179,16 +179,18 @@ def _settings(service: str) -> CommonSettings:
 
 
 async def emitted(runtime: Runtime, kind: type[Event] | None = None) -> list[Event]:
-    """What the outbox holds, opened, in order."""
+    """What the outbox holds, opened, in order, each with its traceparent."""
     from phi_common.crypto import unseal
     from phi_common.events import event_classes
 
     classes = {found.type: found for found in event_classes()}
     async with runtime.transaction("test") as tx:
-        rows = await tx.rows("SELECT event_id, type, key, body FROM outbox ORDER BY id")
+        rows = await tx.rows("SELECT event_id, type, key, body, traceparent FROM outbox ORDER BY id")
     opened = [
-        classes[type_].model_validate_json(unseal(LocalTopicKeys.key, bytes(body), f"{eid}|{type_}|{key}".encode()))
-        for eid, type_, key, body in rows
+        classes[type_]
+        .model_validate_json(unseal(LocalTopicKeys.key, body, f"{eid}|{type_}|{key}".encode()))
+        .traced(traceparent)
+        for eid, type_, key, body, traceparent in rows
     ]
     return [event for event in opened if kind is None or isinstance(event, kind)]
 

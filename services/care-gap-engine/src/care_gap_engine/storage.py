@@ -138,4 +138,4 @@ async def next_due(tx: Tx) -> datetime | None:
 async def erase(tx: Tx, patients: Sequence[UUID]) -> None:
     """Remove what is clear about erased patients: due instants and gaps. The history stays, and nobody can read it."""
     for statement in ERASE:
-        await tx.pg.execute(statement, [list(patients)])
+        await tx.execute(statement, [list(patients)])

@@ -2,18 +2,17 @@
 
 import hmac
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import JSONResponse
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from consent import consumers
-from consent.domain.permits import Outcome, Refusal
+from consent import consumers, replies
+from consent.domain.permits import Outcome, Purpose, Refusal
 from consent.domain.preferences import ADDRESSED, Allow, Block, Preferences
-from consent.domain.replies import read_reply
-from consent.drain import effective_within
+from consent.drain import EFFECTIVE_SECONDS, effective_within
 from consent.storage import addresses, permits
 from consent.storage.preferences import load
 from phi_common.auth import Principal, requires
@@ -22,16 +21,15 @@ from phi_common.decision import Refused
 from phi_common.events.consent import Channel
 from phi_common.problem import Problem
 from phi_common.runtime import Runtime
+from phi_common.telemetry import new_traceparent, span
 
 CONSENT_READ = "consent:read"
 CONSENT_WRITE = "consent:write"
 PERMITS_GRANT = "permits:grant"
 
-EFFECTIVE_SECONDS = 2.0
 SIGNATURE_SECONDS = 300
-PROVIDER = "provider:sms"
 
-router = APIRouter()
+router = APIRouter(routes=replies.router.routes)
 
 
 class Change(BaseModel):
@@ -56,21 +54,21 @@ class PermitRequest(BaseModel):
     patient_ids: Annotated[list[UUID], Field(min_length=1, max_length=50)]
     channel: Channel
     address: Annotated[str | None, Field(max_length=320)] = None
-    purpose: Annotated[str, Field(min_length=1, max_length=40)]
+    purpose: Purpose
+    optout_id: UUID | None = None
+    """The opt-out that the message confirms; with that purpose only."""
+
+    @model_validator(mode="after")
+    def _names_an_optout_to_confirm_one(self) -> Self:
+        if (self.purpose is Purpose.OPTOUT_CONFIRM) != (self.optout_id is not None):
+            raise ValueError("an opt-out is named to confirm it, and only then")
+        return self
 
 
 class Closing(BaseModel):
     """What became of a permit."""
 
     outcome: Outcome
-
-
-class Inbound(BaseModel):
-    """A text that the provider received for us."""
-
-    id: Annotated[str, Field(min_length=1, max_length=200)]
-    sender: Annotated[str, Field(alias="from", min_length=1, max_length=40)]
-    text: Annotated[str, Field(max_length=4000)] = ""
 
 
 @router.put("/patients/{patient_id}/preferences/{channel}")
@@ -89,6 +87,7 @@ async def change_preference(
     runtime: Runtime = request.app.state.runtime
 
     async def work(tx: Tx) -> tuple[int, dict[str, Any]]:
+        tx.traceparent = new_traceparent(request.headers.get("traceparent"))
         by = principal.subject
         if change.permission == "blocked":
             await consumers.preferences.within(tx, [Block(patient_id, channel, by, change.evidence or change.wording)])
@@ -132,10 +131,13 @@ async def grant_permit(
     kind = ADDRESSED.get(asked.channel)
     address = addresses.normal(kind, asked.address) if kind and asked.address else None
     digest = runtime.index.digest(kind, address) if kind and address else None
-    wanted = permits.Request(asked.message_id, tuple(asked.patient_ids), asked.channel, digest, asked.purpose)
-    async with runtime.transaction(principal.subject) as tx:
-        answer = await permits.grant(tx, wanted)
-        held = await permits.holder(tx, asked.message_id) if answer is Refusal.ALREADY_GRANTED else None
+    people = tuple(asked.patient_ids)
+    wanted = permits.Request(asked.message_id, people, asked.channel, digest, asked.purpose, asked.optout_id)
+    trace = new_traceparent(request.headers.get("traceparent"))
+    with span("grant", trace, message_id=asked.message_id):
+        async with runtime.transaction(principal.subject, trace) as tx:
+            answer = await permits.grant(tx, wanted)
+            held = await permits.holder(tx, asked.message_id) if answer is Refusal.ALREADY_GRANTED else None
     if isinstance(answer, Refusal):
         status = 409 if answer is Refusal.ALREADY_GRANTED else 403
         raise Problem(status, "No permit", answer.value, reason=answer.value, permit_id=held and str(held))
@@ -162,31 +164,11 @@ async def receive_text(request: Request) -> dict[str, str]:
     body = await request.body()
     await _verify(request, body)
     try:
-        inbound = Inbound.model_validate_json(body)
+        inbound = replies.Inbound.model_validate_json(body)
     except ValidationError:
         raise Problem(422, "Request is not valid") from None
-    await _take(request.app.state.runtime, inbound)
+    await replies.take(request.app.state.runtime, inbound)
     return {"state": "received"}
-
-
-async def _take(runtime: Runtime, inbound: Inbound) -> None:
-    """Block what has to be blocked, durably, before the provider is answered; the drain follows by itself."""
-    reply = read_reply(inbound.text)
-    digest = addresses.digest_of(runtime.index, "phone", inbound.sender)
-    async with runtime.transaction(PROVIDER) as tx:
-        if not await permits.receive(tx, inbound.id, reply.value, flagged=reply.flagged):
-            return
-        tx.audit("reply:" + reply.value, None)
-        if not reply.blocks:
-            return
-        patients = await addresses.patients_at(tx, digest)
-        await tx.lock(patients)
-        patients = [patient for patient in patients if patient not in tx.erased]
-        if patients:
-            said = [Block(patient, Channel.SMS, PROVIDER, reply.value) for patient in patients]
-            await consumers.preferences.within(tx, said)
-        await addresses.block(tx, Channel.SMS, digest)
-        await permits.opt_out(tx, Channel.SMS, patients, digest, inbound.id)
 
 
 async def _verify(request: Request, body: bytes) -> None:
@@ -206,6 +188,7 @@ def _shown(state: Preferences) -> dict[str, Any]:
         "version": state.version,
         "deceased": state.deceased,
         "preferred": state.preferred and state.preferred.value,
+        "unread_replies": len(state.holds),
         "channels": {
             channel.value: {
                 "permission": (state.permission(channel) or rule.permission).value,

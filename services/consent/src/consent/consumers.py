@@ -1,6 +1,17 @@
 """What consent hears from the golden record, and the path of its own commands."""
 
-from consent.domain.preferences import Allow, Block, allow, block, contact_changed, profile_changed
+from consent.domain.preferences import (
+    Allow,
+    Block,
+    Hold,
+    Release,
+    allow,
+    block,
+    contact_changed,
+    hold,
+    profile_changed,
+    release,
+)
 from consent.storage.erasure import erase
 from consent.storage.preferences import load, save
 from phi_common import topics
@@ -15,7 +26,7 @@ def _is_death(event: Event) -> bool:
 
 preferences = subscribe(
     topics.PROFILE_PATIENTS,
-    decide={ProfileChanged: profile_changed, Allow: allow, Block: block},
+    decide={ProfileChanged: profile_changed, Allow: allow, Block: block, Hold: hold, Release: release},
     load=load,
     save=save,
     despite_parking=_is_death,

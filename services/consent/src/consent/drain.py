@@ -9,6 +9,8 @@ from uuid import UUID
 from consent.storage import permits
 from phi_common.runtime import Runtime
 
+EFFECTIVE_SECONDS = 2.0
+"""How long a caller who blocks waits for "effective" before the answer is "pending"."""
 POLL_SECONDS = 0.25
 POLL_SECONDS_WAITED_FOR = 0.02
 

@@ -6,6 +6,9 @@ from phi_common.settings import CommonSettings
 
 
 class Settings(CommonSettings):
-    """Nothing of its own: its secrets come from the key service."""
+    """What is the practice's to decide; secrets come from the key service."""
 
     model_config = SettingsConfigDict(env_prefix="CONSENT_")
+
+    confirm_optouts: bool = True
+    """Off where the provider confirms a STOP itself: the law allows one confirmation, not two."""

@@ -33,7 +33,8 @@ deliveries = sa.Table(
     metadata,
     sa.Column("message_id", sa.Uuid, primary_key=True),
     sa.Column("patient_id", sa.Uuid, nullable=False),
-    sa.Column("gap_id", sa.Uuid, nullable=False),
+    sa.Column("gap_id", sa.Uuid),
+    sa.Column("optout_id", sa.Uuid, comment="the opt-out that this message confirms; then there is no gap"),
     sa.Column("attempt", sa.SmallInteger, nullable=False),
     sa.Column("channel", sa.Text, nullable=False),
     sa.Column(
@@ -46,9 +47,10 @@ deliveries = sa.Table(
     sa.Column("due", INSTANT, nullable=False),
     sa.Column("send_by", INSTANT, nullable=False),
     sa.Column("sealed", sa.LargeBinary, nullable=False, comment="address and text"),
+    sa.Column("traceparent", sa.Text, nullable=False, comment="of the message that this one came of"),
     sa.Column("permit_id", sa.Uuid),
     sa.Column("provider_id", sa.Text),
-    sa.Column("attempted_at", INSTANT, comment="real time of the claim"),
+    sa.Column("attempted_at", INSTANT, comment="real time of the claim, then of the permit"),
     sa.Column("at", INSTANT, comment="business time of the outcome"),
     sa.Column("carrier", sa.Text, comment="delivered or undelivered, as the carrier reported"),
     sa.Column("carrier_at", INSTANT),
@@ -62,6 +64,7 @@ deliveries = sa.Table(
     sa.CheckConstraint(
         "state IN ('ready', 'attempting', 'sent', 'failed', 'unknown', 'refused', 'cancelled')", name="state"
     ),
+    sa.CheckConstraint("num_nonnulls(gap_id, optout_id) = 1", name="cause"),
     sa.Index("ix_deliveries_open", "due", postgresql_where=sa.text("state IN ('ready', 'attempting', 'unknown')")),
     sa.Index("ix_deliveries_news", "patient_id", postgresql_where=sa.text("news")),
 )
@@ -90,13 +93,16 @@ encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Conversation).decode
 
 FINISHED = "d.news AND d.state NOT IN ('ready', 'attempting')"
+UP_TO = "greatest(d.at, d.carrier_at) <="
+"""Sweeps look at the world as of an instant that may lie back: what came after it, they do not know yet."""
 LOAD = "SELECT patient_id, sealed FROM conversations WHERE patient_id = ANY(%b)"
 NEWS = f"""
-SELECT patient_id, message_id, gap_id, state, at, reason, permit_id, carrier, carrier_at FROM deliveries d
-WHERE {FINISHED} AND patient_id = ANY(%b) ORDER BY at, message_id
+SELECT patient_id, message_id, gap_id, state, at, reason, permit_id, carrier, carrier_at, optout_id, traceparent
+FROM deliveries d
+WHERE {FINISHED} AND patient_id = ANY(%b) AND {UP_TO} %b ORDER BY at, message_id
 """  # noqa: S608
 DUE = f"""
-(SELECT DISTINCT patient_id FROM deliveries d WHERE {FINISHED} LIMIT %(limit)s)
+(SELECT DISTINCT patient_id FROM deliveries d WHERE {FINISHED} AND {UP_TO} %(upto)s LIMIT %(limit)s)
 UNION (SELECT patient_id FROM conversations WHERE due_at <= %(upto)s ORDER BY due_at LIMIT %(limit)s)
 LIMIT %(limit)s
 """  # noqa: S608
@@ -106,9 +112,10 @@ SELECT * FROM unnest(%b::uuid[], %b::bytea[], %b::timestamptz[])
 ON CONFLICT (patient_id) DO UPDATE SET sealed = excluded.sealed, due_at = excluded.due_at
 """
 HAND_OVER = """
-INSERT INTO deliveries (message_id, patient_id, gap_id, attempt, channel, due, send_by, sealed, state)
-SELECT *, 'ready' FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::int2[], %b::text[], %b::timestamptz[],
-                              %b::timestamptz[], %b::bytea[])
+INSERT INTO deliveries (message_id, patient_id, gap_id, optout_id, attempt, channel, due, send_by, sealed,
+                        traceparent, state)
+SELECT *, 'ready' FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::int2[], %b::text[],
+                              %b::timestamptz[], %b::timestamptz[], %b::bytea[], %b::text[])
 ON CONFLICT (message_id) DO NOTHING
 """
 CALL_BACK = """
@@ -131,7 +138,7 @@ RETURNING patient_id
 async def load_conversations(tx: Tx, patients: Sequence[UUID]) -> dict[UUID, Conversation]:
     """Each patient's conversation, with what the gate reported since it was last saved."""
     found = {patient: Conversation() for patient in patients}
-    news = tx.ahead(NEWS, [list(patients)])
+    news = tx.ahead(NEWS, [list(patients), tx.now])
     for patient, sealed in await tx.rows(LOAD, [list(patients)]):
         if tx.knows(patient):
             found[patient] = decode(tx.open(patient, "conversations.sealed", sealed))
@@ -155,7 +162,7 @@ async def save_conversations(tx: Tx, states: dict[UUID, Conversation]) -> None:
     tx.later(SAVE, columns(rows, 3))
     handed = [_row(tx, patient, delivery) for patient, state in states.items() for delivery in state.desk.handed]
     if handed:
-        tx.later(HAND_OVER, columns(handed, 8))
+        tx.later(HAND_OVER, columns(handed, 10))
     if withdrawn := [message for state in states.values() for message in state.desk.withdrawn]:
         tx.later(CALL_BACK, [tx.now, withdrawn])
     if settled := [message for state in states.values() for message in state.desk.settled]:
@@ -165,18 +172,23 @@ async def save_conversations(tx: Tx, states: dict[UUID, Conversation]) -> None:
 
 
 def _row(tx: Tx, patient: UUID, delivery: Delivery) -> tuple[Any, ...]:
-    text = library().words(delivery.attempt, delivery.channel, delivery.language, delivery.rule)
+    if delivery.optout_id:
+        text = library().confirmation(delivery.language)
+    else:
+        text = library().words(delivery.attempt, delivery.channel, delivery.language, delivery.rule)
     plain = json.dumps({"address": delivery.address, "text": text}).encode()
     sealed = tx.seal(patient, "deliveries.sealed", plain)
     return (
         delivery.message_id,
         patient,
         delivery.gap_id,
+        delivery.optout_id,
         delivery.attempt,
         delivery.channel.value,
         delivery.due,
         delivery.send_by,
         sealed,
+        delivery.trace,
     )
 
 
@@ -190,14 +202,14 @@ def _reviews(states: dict[UUID, Conversation], now: datetime) -> Iterable[tuple[
 
 async def due_conversations(tx: Tx, upto: datetime, limit: int) -> list[UUID]:
     """Patients with a step due, or with an outcome that their conversation has not heard."""
-    rows = await (await tx.pg.execute(DUE, {"upto": upto, "limit": limit})).fetchall()
+    rows = await tx.rows(DUE, {"upto": upto, "limit": limit})
     return [patient for (patient,) in rows]
 
 
 async def report(tx: Tx, message_id: UUID, status: str) -> UUID | None:
     """Note what the carrier says of a message; a repeat changes nothing."""
     values = {"message_id": message_id, "status": status, "at": tx.now}
-    row = await (await tx.pg.execute(REPORTED, values)).fetchone()
+    row = await (await tx.execute(REPORTED, values)).fetchone()
     return row[0] if row else None
 
 
@@ -230,13 +242,13 @@ async def work_in_hand(tx: Tx) -> int:
     WHERE (state = 'ready' AND due <= %s) OR state = 'attempting' OR ({FINISHED})
        OR (state = 'unknown' AND reason IS NULL)
     """  # noqa: S608
-    row = await (await tx.pg.execute(query, [tx.now])).fetchone()
+    row = await (await tx.execute(query, [tx.now])).fetchone()
     return int(row[0])
 
 
 async def next_due(tx: Tx) -> datetime | None:
     """When time alone will ask for something next."""
-    row = await (await tx.pg.execute("SELECT min(due_at) FROM conversations WHERE due_at IS NOT NULL")).fetchone()
+    row = await (await tx.execute("SELECT min(due_at) FROM conversations WHERE due_at IS NOT NULL")).fetchone()
     return row[0] if row else None
 
 

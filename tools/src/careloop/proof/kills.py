@@ -19,6 +19,7 @@ from rich.console import Console
 
 from careloop import subscribers
 from careloop.listener import Listener
+from careloop.proof.optouts import OptOut, judge
 from careloop.proof.traffic import WITH_SMS, Client
 from careloop.story import START
 from careloop.system import System
@@ -27,6 +28,11 @@ from phi_common import audit, topics
 SERVERS = ("postgres", "kafka", "openbao")
 PAUSE = (2.0, 4.0)
 SETTLE_SECONDS = 300.0
+PERMITS = "SELECT message_id, optout_id FROM permits"
+OPT_OUTS = """
+SELECT id, extract(epoch FROM received_at)::float8, extract(epoch FROM effective_at)::float8, patient_ids[1]
+FROM optouts WHERE effective_at IS NOT NULL AND patient_ids[1] = ANY(%s::uuid[])
+"""
 console = Console(stderr=True)
 
 
@@ -39,8 +45,12 @@ class Findings:
     duplicate_effects: int = 0
     duplicate_sends: int = 0
     sends_without_permit: int = 0
+    sends_after_optout: int = 0
+    """The one confirmation of an opt-out is none; a second one is."""
     audit_breaks: int = 0
     sends: int = 0
+    optouts: int = 0
+    confirmations: int = 0
     retries: int = 0
     seconds: float = 0.0
     victims: dict[str, int] = field(default_factory=dict)
@@ -48,7 +58,7 @@ class Findings:
     @property
     def clean(self) -> bool:
         """No fault, and not for want of traffic."""
-        faults = self.lost + self.duplicate_effects + self.duplicate_sends
+        faults = self.lost + self.duplicate_effects + self.duplicate_sends + self.sends_after_optout
         return self.accepted > 0 and faults + self.sends_without_permit + self.audit_breaks == 0
 
 
@@ -64,11 +74,11 @@ def run(
     """One storm. `environment` plants faults in single programs; `only` names the victims."""
     began = time.monotonic()
     with System.start(START, kind="proof", trace_ratio=0.0, environment=environment, report=console.print) as system:
-        findings, accepted = asyncio.run(_storm(system, events, kills, random.Random(seed), only))  # noqa: S311 (chooses victims)
+        findings, client = asyncio.run(_storm(system, events, kills, random.Random(seed), only))  # noqa: S311 (chooses victims)
         console.print("the storm is over; waiting until everything has come to rest")
         asyncio.run(system.world().settle(SETTLE_SECONDS))
         time.sleep(2)  # the sealers' last blocks
-        _judge(system, findings, accepted)
+        _judge(system, findings, client)
     findings.seconds = round(time.monotonic() - began, 1)
     text = json.dumps(asdict(findings), indent=1)
     if out:
@@ -79,14 +89,14 @@ def run(
 
 async def _storm(
     system: System, events: int, kills: int, chance: random.Random, only: tuple[str, ...]
-) -> tuple[Findings, list[str]]:
+) -> tuple[Findings, Client]:
     client = Client(system)
     console.print(f"making {events} patients")
     await client.prepare(events)
     await system.world().settle(SETTLE_SECONDS)
     console.print(f"sending {events} results and killing {kills} times")
     victims: Counter[str] = Counter()
-    traffic = asyncio.create_task(client.send(events))
+    traffic = asyncio.gather(client.send(events), client.stop(events))
     possible = only or (*(program.name for program in system.running), *SERVERS)
     for _ in range(kills):
         await asyncio.sleep(chance.uniform(*PAUSE))
@@ -96,26 +106,42 @@ async def _storm(
         console.print(f"  killed {victim}; {len(client.journal)} accepted so far")
     await traffic
     found = Findings(accepted=len(client.journal), retries=client.retries, victims=dict(victims))
-    return found, [client.patients[number] for number in client.journal]
+    return found, client
 
 
-def _judge(system: System, found: Findings, accepted: list[str]) -> None:
+def _judge(system: System, found: Findings, client: Client) -> None:
+    accepted = [client.patients[number] for number in client.journal]
     listener = Listener(subscribers.add(system.describe(), "proof", [topics.GAPS]))
     opened = Counter(str(h.patient_id) for h in _once(listener) if h.type == "GapOpened.v1")
     listener.close()
     found.lost = sum(opened[patient] == 0 for patient in accepted)
     found.duplicate_effects = sum(times - 1 for times in opened.values() if times > 1)
-    lines = (system.servers.run.data / "simulator.jsonl").read_text().splitlines()
-    sent = Counter(json.loads(line)["tag"] for line in lines)
+    texts = [json.loads(line) for line in (system.servers.run.data / "simulator.jsonl").read_text().splitlines()]
+    sent = Counter(text["tag"] for text in texts)
     found.sends = sum(sent.values())
     found.duplicate_sends = sum(times - 1 for times in sent.values())
     with _admin(system, "consent") as pg:
-        permitted = {str(message) for (message,) in pg.execute("SELECT message_id FROM permits").fetchall()}
-    found.sends_without_permit = len(sent.keys() - permitted)
+        permitted = {str(message): optout for message, optout in pg.execute(PERMITS).fetchall()}
+        stops = {str(one): times for one, *times in pg.execute(OPT_OUTS, [list(client.stopped)]).fetchall()}
+    found.sends_without_permit = len(sent.keys() - permitted.keys())
+    _judge_opt_outs(found, texts, client, permitted, stops)
     expected = len(accepted[::WITH_SMS])
     if found.sends == 0 and expected:
         raise RuntimeError("no message went out: the proof would say nothing about sends")
     found.audit_breaks = sum(len(asyncio.run(_audit(system, p.module))) for p in system.running if p.verb == "serve")
+
+
+def _judge_opt_outs(
+    found: Findings, texts: list[Any], client: Client, permitted: dict[str, Any], stops: dict[str, Any]
+) -> None:
+    if missing := client.stopped.keys() - {str(patient) for _, _, patient in stops.values()}:
+        raise RuntimeError(f"{len(missing)} answered STOP and have no opt-out in effect")
+    numbers = client.stopped
+    optouts = [OptOut(one, numbers[str(p)], received, effective) for one, (received, effective, p) in stops.items()]
+    confirms = {message: str(optout) for message, optout in permitted.items() if optout}
+    verdict = judge(texts, optouts, confirms)
+    found.optouts, found.confirmations = len(client.stopped), verdict.confirmations
+    found.sends_after_optout = verdict.violations
 
 
 def _once(listener: Listener) -> list[Any]:

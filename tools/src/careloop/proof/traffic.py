@@ -28,6 +28,8 @@ class Client:
     patients: list[str] = field(default_factory=list)
     journal: list[int] = field(default_factory=list)
     """The numbers of the results that were answered with 201."""
+    stopped: dict[str, str] = field(default_factory=dict)
+    """Who answered STOP: patient id to number."""
     retries: int = 0
 
     def http(self) -> httpx2.AsyncClient:
@@ -91,6 +93,19 @@ class Client:
 
         async with self.http() as http:
             await asyncio.gather(*(work(http) for _ in range(CONNECTIONS)))
+
+    async def stop(self, count: int) -> None:
+        """Every other patient who allows texts answers STOP, some twice, spread over the traffic."""
+        async with self.http() as http:
+            for number in range(0, count, 2 * WITH_SMS):
+                while len(self.journal) < number:  # noqa: ASYNC110 (it is the traffic that is awaited)
+                    await asyncio.sleep(0.05)
+                for _ in range(1 + number // WITH_SMS % 4 // 2):
+                    answer = await http.post(
+                        f"{self.system.urls['simulator']}/inbound", json={"from": phone(number), "body": "STOP"}
+                    )
+                    answer.raise_for_status()
+                self.stopped[self.patients[number]] = phone(number)
 
 
 def phone(number: int) -> str:

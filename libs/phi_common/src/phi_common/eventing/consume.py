@@ -20,7 +20,7 @@ from phi_common.events.patients import PatientErased
 from phi_common.keys import TopicKeys
 from phi_common.logs import log
 from phi_common.metrics import BATCH_SECONDS
-from phi_common.telemetry import sampled, span
+from phi_common.telemetry import new_traceparent, sampled, span
 from phi_common.vault import VaultUnavailable
 
 if TYPE_CHECKING:
@@ -62,13 +62,19 @@ class Fold:
     bad: list[Bad] = field(default_factory=list)
 
     def apply(self, decider: Decider, message: Event | Command, now: datetime, traceparent: str) -> None:
-        """Apply one message; a decider that raises changes nothing."""
+        """Apply one message; a decider that raises changes nothing.
+
+        What follows from a message belongs to its trace. What time alone brings about belongs to the trace that the
+        decider remembers, else to a new one.
+        """
         subject = message.patient_id
         before = self.states[subject]
         decision = decider(before, message, now)
         if decision.state != before:
             self.states[subject] = self.changed[subject] = decision.state
-        self.events.extend((event, traceparent) for event in decision.events)
+        if decision.events:
+            own = traceparent or new_traceparent()
+            self.events.extend((event, traceparent or event.trace or own) for event in decision.events)
 
 
 @dataclass(frozen=True)
@@ -176,7 +182,8 @@ class Subscription:
     def _spoil(self, done: Fold, one: Bad, now: datetime) -> None:
         decider = self.decide.get(DeadLettered)
         if decider and one.patient_id in done.states:
-            done.apply(decider, DeadLettered(one.patient_id, one.type), now, "")
+            came_with = (dict(one.record.headers).get("traceparent") or b"").decode("latin-1")
+            done.apply(decider, DeadLettered(one.patient_id, one.type), now, new_traceparent(came_with))
 
     async def _finish(self, tx: Tx, done: Fold) -> None:
         if done.changed:

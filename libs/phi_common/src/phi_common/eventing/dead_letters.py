@@ -64,7 +64,7 @@ def parked(tx: Tx, topic: str, patients: Sequence[UUID]) -> Ahead:
 
 async def listing(tx: Tx) -> list[dict[str, Any]]:
     """What waits, without content."""
-    cursor = await tx.pg.execute("SELECT id, at, topic, type, patient_id, reason FROM dead_letters ORDER BY id")
+    cursor = await tx.execute("SELECT id, at, topic, type, patient_id, reason FROM dead_letters ORDER BY id")
     return [
         dict(zip(("id", "at", "topic", "type", "patient_id", "reason"), row, strict=True))
         for row in await cursor.fetchall()
@@ -73,7 +73,7 @@ async def listing(tx: Tx) -> list[dict[str, Any]]:
 
 async def waiting(tx: Tx, topic: str) -> list[list[int]]:
     """The letters of a topic, together per patient, oldest patient first."""
-    cursor = await tx.pg.execute(
+    cursor = await tx.execute(
         "SELECT array_agg(id ORDER BY id) FROM dead_letters WHERE topic = %s "
         "GROUP BY coalesce(patient_id, event_id) ORDER BY min(id)",
         [topic],
@@ -83,18 +83,18 @@ async def waiting(tx: Tx, topic: str) -> list[list[int]]:
 
 async def take(tx: Tx, letters: Sequence[int]) -> list[Record]:
     """Take these letters out, and their inbox claims, to be handled again in this transaction."""
-    cursor = await tx.pg.execute(
+    cursor = await tx.execute(
         "DELETE FROM dead_letters WHERE id = ANY(%b) RETURNING id, event_id, topic, patient_id, headers, body",
         [letters],
     )
     rows = sorted(await cursor.fetchall(), key=lambda row: row[0])
-    await tx.pg.execute("DELETE FROM inbox WHERE event_id = ANY(%b)", [[row[1] for row in rows]])
+    await tx.execute("DELETE FROM inbox WHERE event_id = ANY(%b)", [[row[1] for row in rows]])
     return [
         Record(
             topic,
             str(patient).encode() if patient else None,
             tuple((name, base64.b64decode(value)) for name, value in headers),
-            bytes(body),
+            body,
         )
         for _, _, topic, patient, headers, body in rows
     ]

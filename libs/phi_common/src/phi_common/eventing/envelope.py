@@ -69,7 +69,8 @@ async def open_record(record: Any, classes: Mapping[str, type[Event]], keys: Top
         event = known.__pydantic_validator__.validate_json(body)  # type: ignore[union-attr]
         if event.patient_id != patient_id:
             return Bad(record, event_id, patient_id, kind, "KeyMismatch")
-        return Received(record, event_id, headers.get("traceparent", b"").decode(), event)
+        traceparent = headers.get("traceparent", b"").decode()
+        return Received(record, event_id, traceparent, event.traced(traceparent))
     except VaultUnavailable:
         raise
     except (Undecryptable, VaultError, ValueError, LookupError, AttributeError) as error:

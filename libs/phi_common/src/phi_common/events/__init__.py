@@ -6,7 +6,7 @@ anything else is a new class with a new version. Each field says by `Annotated` 
 
 from collections.abc import Iterator
 from enum import Enum
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -28,7 +28,15 @@ class Event(BaseModel):
     topic: ClassVar[str]
     type: ClassVar[str]
 
+    trace: ClassVar[str] = ""
+    """The traceparent that this one came with, or is to go out with. It stands beside the payload, never in it."""
+
     patient_id: Annotated[UUID, Class.PLAIN]
+
+    def traced(self, traceparent: str) -> Self:
+        """This event, just made, with its traceparent. Not a field: no part of the schema, and equal without it."""
+        self.__dict__["trace"] = traceparent
+        return self
 
 
 def open_enum(values: type[Enum]) -> BeforeValidator:

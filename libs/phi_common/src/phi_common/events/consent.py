@@ -3,6 +3,7 @@
 from datetime import datetime
 from enum import Enum
 from typing import Annotated, ClassVar
+from uuid import UUID
 
 from phi_common import topics
 from phi_common.events import Class, Event, open_enum
@@ -38,3 +39,14 @@ class PreferenceChanged(Event):
     version: Annotated[int, Class.PLAIN]
     """Counts up per person; readers apply only greater ones."""
     since: Annotated[datetime, Class.PLAIN]
+
+
+class OptOutConfirmationDue(Event):
+    """An opt-out by text is effective; where it came from may now get the one confirmation that the law allows."""
+
+    topic: ClassVar = topics.CONSENT_PREFERENCES
+    type: ClassVar = "OptOutConfirmationDue.v1"
+
+    optout_id: Annotated[UUID, Class.PLAIN]
+    channel: Annotated[Channel, Class.QUASI, open_enum(Channel)]
+    address: Annotated[str, Class.PHI]

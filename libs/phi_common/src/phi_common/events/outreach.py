@@ -77,6 +77,8 @@ class Suppression(Enum):
     DECEASED = "deceased"
     GAP_CLOSED = "gap-closed"
     CONTENT = "content"
+    BUDGET = "budget"
+    """The person has had as many messages as they should for now; the attempt is made later."""
     OTHER = "other"
 
 
@@ -90,6 +92,8 @@ class OutreachSuppressed(Event):
     attempt: Annotated[int, Class.PLAIN]
     reason: Annotated[Suppression, Class.QUASI, open_enum(Suppression)]
     at: Annotated[datetime, Class.QUASI]
+    until: Annotated[datetime | None, Class.QUASI] = None
+    """When the attempt is made after all; None where something else than time has to change."""
 
 
 class ReviewReason(Enum):
@@ -109,4 +113,17 @@ class CoordinatorReviewRequested(Event):
 
     gap_id: Annotated[UUID, Class.PLAIN]
     reason: Annotated[ReviewReason, Class.QUASI, open_enum(ReviewReason)]
+    at: Annotated[datetime, Class.QUASI]
+
+
+class OptOutConfirmationSent(Event):
+    """A person was told, once, that their opt-out by text is in effect. It is no care message."""
+
+    topic: ClassVar = topics.OUTREACH_MESSAGES
+    type: ClassVar = "OptOutConfirmationSent.v1"
+
+    message_id: Annotated[UUID, Class.PLAIN]
+    optout_id: Annotated[UUID, Class.PLAIN]
+    channel: Annotated[Channel, Class.QUASI, open_enum(Channel)]
+    permit_id: Annotated[UUID, Class.PLAIN]
     at: Annotated[datetime, Class.QUASI]

@@ -2,7 +2,7 @@
 
 Nothing on record means no. A block by the person is lifted only by consent that is newer than it; silence,
 imports and replies never lift one. Death blocks every channel and leaves the record of consent as it was,
-since an EHR may correct it.
+since an EHR may correct it. A reply by text that may mean "stop" does the same to texts, until a person has read it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -50,6 +50,8 @@ class Preferences:
     deceased: bool = False
     preferred: Channel | None = None
     rules: Mapping[Channel, Rule] = field(default_factory=dict)
+    holds: frozenset[UUID] = frozenset()
+    """Replies by text that may mean "stop" and that nobody has read yet; one is enough to hold every text."""
     contacts: frozenset[Contact] | None = None
     """Addresses just reported; None when there is nothing new. Kept only as digests, so never read back."""
 
@@ -57,7 +59,8 @@ class Preferences:
         """What holds now; None when the person never said anything."""
         if (rule := self.rules.get(channel)) is None:
             return None
-        return Permission.BLOCKED if self.deceased else rule.permission
+        held = channel is Channel.SMS and bool(self.holds)
+        return Permission.BLOCKED if self.deceased or held else rule.permission
 
 
 @dataclass(frozen=True)
@@ -81,12 +84,28 @@ class Block(Command):
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Hold(Command):
+    """A reply by text may mean "stop": no texts until a person has read it (47 CFR 64.1200(a)(10))."""
+
+    reply_id: UUID
+
+
+@dataclass(frozen=True)
+class Release(Command):
+    """A person has read that reply; what the person on record allows holds again, and no more than that."""
+
+    reply_id: UUID
+
+
 def allow(state: Preferences, command: Allow, now: datetime) -> Decision[Preferences]:
-    """Open a channel on evidence that is newer than what closed it."""
+    """Open a channel on evidence that is newer than what closed it, and not past a reply that nobody has read."""
     if not (command.wording or command.reference):
         raise Refused("evidence-missing")
     if state.deceased:
         raise Refused("deceased")
+    if state.holds and command.channel is Channel.SMS:
+        raise Refused("reply-unread")
     at = command.obtained or now
     rule = state.rules.get(command.channel)
     if at > now:
@@ -111,6 +130,23 @@ def block(state: Preferences, command: Block, now: datetime) -> Decision[Prefere
     if state.preferred is command.channel:
         after = replace(after, preferred=None)
     return _told(after, command.patient_id, now, [command.channel])
+
+
+def hold(state: Preferences, command: Hold, now: datetime) -> Decision[Preferences]:
+    """Close texts for the time being; the record of consent stays as it was."""
+    return _held(state, command.patient_id, now, state.holds | {command.reply_id})
+
+
+def release(state: Preferences, command: Release, now: datetime) -> Decision[Preferences]:
+    """Take one hold away. The others, a block and a death stay."""
+    return _held(state, command.patient_id, now, state.holds - {command.reply_id})
+
+
+def _held(state: Preferences, patient_id: UUID, now: datetime, holds: frozenset[UUID]) -> Decision[Preferences]:
+    after = replace(state, holds=holds)
+    if after.permission(Channel.SMS) is state.permission(Channel.SMS):
+        return Decision(after)
+    return _told(after, patient_id, now, [Channel.SMS])
 
 
 def profile_changed(state: Preferences, event: ProfileChanged, now: datetime) -> Decision[Preferences]:

@@ -1,11 +1,13 @@
-"""What a reply by text means for consent. In doubt it is an opt-out, and a person reads it.
+"""What a reply by text means for consent. In doubt it holds all texts, and a person reads it.
 
 The words of 47 CFR 64.1200(a)(10) are definitive, in any case, spacing, punctuation or repetition. Any other
-text blocks too, and is flagged for staff, unless every one of its words is plainly harmless.
+text holds what would be sent, and is flagged for staff, unless every one of its words is plainly harmless: the law
+lets a person revoke consent in words of their own.
 """
 
 import re
 import unicodedata
+from datetime import date, datetime, timedelta
 from enum import Enum
 
 
@@ -15,20 +17,44 @@ class Reply(Enum):
     STOP = "stop"
     """Definitive."""
     DOUBT = "doubt"
-    """Not plainly harmless: blocks as STOP does, and a person has to read it."""
+    """Not plainly harmless: nothing is sent until a person has read it."""
     START = "start"
     """Wants back in. That takes consent on record, so a person has to ask for it; nothing opens by itself."""
     HARMLESS = "harmless"
 
     @property
     def blocks(self) -> bool:
-        """Whether the number gets no more texts."""
+        """Whether the number gets no more texts, for good or until a person has decided."""
         return self in (Reply.STOP, Reply.DOUBT)
 
     @property
     def flagged(self) -> bool:
         """Whether a person has to look."""
         return self in (Reply.DOUBT, Reply.START)
+
+
+class Reading(Enum):
+    """What a person says that a flagged reply means."""
+
+    OPT_OUT = "opt-out"
+    NO_OPT_OUT = "no-opt-out"
+
+
+BUSINESS_DAYS = 10
+"""In which a revocation has to be honoured, 47 CFR 64.1200(a)(10). Texts stop at once; a reading has this time."""
+
+
+def decide_by(received: datetime) -> date:
+    """The last day on which a flagged reply should be read.
+
+    Ten business days from the earliest date that it then was anywhere, holidays counted in: never later than the law's.
+    """
+    day = (received - timedelta(hours=12)).date()
+    left = BUSINESS_DAYS
+    while left:
+        day += timedelta(days=1)
+        left -= day.weekday() < 5
+    return day
 
 
 SIGNS = str.maketrans({"🛑": " stop ", "⛔": " stop ", "🚫": " stop ", "👍": " ok ", "🙏": " thanks ", "❤": " thanks "})

@@ -14,7 +14,14 @@ PATIENTS = "SELECT DISTINCT patient_id FROM addresses WHERE digest = %b ORDER BY
 BLOCK = """
 INSERT INTO address_blocks (channel, digest, blocked, version) VALUES (%s, %b, true, 1)
 ON CONFLICT (channel, digest) DO UPDATE SET blocked = true, version = address_blocks.version + 1
+WHERE NOT address_blocks.blocked RETURNING 1
 """
+HOLD = """
+INSERT INTO address_blocks (channel, digest, blocked, held, version) VALUES (%s, %b, false, %s, 1)
+ON CONFLICT (channel, digest) DO UPDATE
+SET held = address_blocks.held + excluded.held, version = address_blocks.version + 1
+"""
+RELEASE = "UPDATE address_blocks SET held = held - 1, version = version + 1 WHERE channel = %s AND digest = %b"
 LIFT = """
 WITH own AS (
     SELECT b.digest FROM address_blocks b
@@ -45,14 +52,28 @@ def digest_of(index: BlindIndex, kind: str, value: str) -> bytes:
 
 async def patients_at(tx: Tx, digest: bytes) -> list[UUID]:
     """Everybody on record with this address: a STOP from a shared phone is a STOP for all of them."""
-    return [patient for (patient,) in await (await tx.pg.execute(PATIENTS, [digest])).fetchall()]
+    return [patient for (patient,) in await tx.rows(PATIENTS, [digest])]
 
 
-async def block(tx: Tx, channel: Channel, digest: bytes) -> None:
-    """No more messages to this address, whoever has it. Waits for permits that are just being granted."""
-    await tx.pg.execute(BLOCK, [channel.value, digest])
+async def block(tx: Tx, channel: Channel, digest: bytes) -> bool:
+    """No more messages to this address, whoever has it; whether it was open until now.
+
+    Waits for permits that are just being granted: an address that is blocked already is locked all the same.
+    """
+    blocked = await tx.execute(BLOCK, [channel.value, digest])
+    return await blocked.fetchone() is not None
+
+
+async def hold(tx: Tx, channel: Channel, digest: bytes, times: int) -> None:
+    """No messages to this address until each of these holds was released."""
+    await tx.execute(HOLD, [channel.value, digest, times])
+
+
+async def release(tx: Tx, channel: Channel, digest: bytes) -> None:
+    """Take one hold away; a block stays."""
+    await tx.execute(RELEASE, [channel.value, digest])
 
 
 async def lift(tx: Tx, channel: Channel, patient_id: UUID) -> None:
     """New consent opens the person's own addresses again; others at the same number keep their own block."""
-    await tx.pg.execute(LIFT, [channel.value, patient_id, channel.value])
+    await tx.execute(LIFT, [channel.value, patient_id, channel.value])

@@ -15,16 +15,18 @@ from phi_common.events.consent import Channel, Permission
 
 EVIDENCE = "consents.evidence"
 
-PEOPLE = "SELECT patient_id, version, deceased, preferred FROM people WHERE patient_id = ANY(%b)"
+PEOPLE = "SELECT patient_id, version, deceased, preferred, holds FROM people WHERE patient_id = ANY(%b)"
 RULES = """
 SELECT p.patient_id, p.channel, p.permission, p.version, p.since, c.evidence
 FROM preferences p JOIN consents c USING (patient_id, version) WHERE p.patient_id = ANY(%b)
 """
 SAVE_PEOPLE = """
-INSERT INTO people (patient_id, version, deceased, preferred)
-SELECT * FROM unnest(%b::uuid[], %b::int8[], %b::bool[], %b::text[])
+INSERT INTO people (patient_id, version, deceased, preferred, holds)
+SELECT patient_id, version, deceased, preferred, string_to_array(holds, ',')::uuid[]
+FROM unnest(%b::uuid[], %b::int8[], %b::bool[], %b::text[], %b::text[])
+     AS saved (patient_id, version, deceased, preferred, holds)
 ON CONFLICT (patient_id) DO UPDATE
-SET version = excluded.version, deceased = excluded.deceased, preferred = excluded.preferred
+SET version = excluded.version, deceased = excluded.deceased, preferred = excluded.preferred, holds = excluded.holds
 """
 SAVE_RULES = """
 INSERT INTO preferences (patient_id, version, channel, permission, since)
@@ -57,8 +59,10 @@ async def load(tx: Tx, ids: Sequence[UUID]) -> dict[UUID, Preferences]:
         rule = Rule(Permission(permission), version, since, _evidence(tx.open(patient, EVIDENCE, evidence)))
         rules.setdefault(patient, {})[Channel(channel)] = rule
     found = {
-        patient: Preferences(version, deceased, Channel(preferred) if preferred else None, rules.get(patient, {}))
-        for patient, version, deceased, preferred in await known.rows()
+        patient: Preferences(
+            version, deceased, Channel(preferred) if preferred else None, rules.get(patient, {}), frozenset(holds)
+        )
+        for patient, version, deceased, preferred, holds in await known.rows()
     }
     return {patient: found.get(patient, Preferences()) for patient in ids}
 
@@ -66,13 +70,16 @@ async def load(tx: Tx, ids: Sequence[UUID]) -> dict[UUID, Preferences]:
 async def save(tx: Tx, states: Mapping[UUID, Preferences]) -> None:
     """Keep these preferences; consent on record is only ever added to."""
     ordered = sorted(states.items())
-    people = [(p, s.version, s.deceased, s.preferred and s.preferred.value) for p, s in ordered]
-    await tx.pg.execute(SAVE_PEOPLE, columns(people, 4))
+    people = [
+        (p, s.version, s.deceased, s.preferred and s.preferred.value, ",".join(map(str, sorted(s.holds))))
+        for p, s in ordered
+    ]
+    await tx.execute(SAVE_PEOPLE, columns(people, 5))
     consents = [_consent(tx, patient, channel, rule) for patient, s in ordered for channel, rule in s.rules.items()]
     if consents:
         saved = columns(sorted(consents, key=lambda row: (row[0], row[2])), 6)
-        await tx.pg.execute(SAVE_RULES, saved[:5])
-        await tx.pg.execute(SAVE_CONSENTS, saved)
+        await tx.execute(SAVE_RULES, saved[:5])
+        await tx.execute(SAVE_CONSENTS, saved)
     await _save_contacts(tx, tx.index, ordered)
 
 
@@ -81,11 +88,11 @@ async def _save_contacts(tx: Tx, index: BlindIndex, states: Sequence[tuple[UUID,
     if not reported:
         return
     seen = {(patient, kind, digest_of(index, kind, value)) for patient, all_ in reported for kind, value in all_}
-    await tx.pg.execute(FORGET_ADDRESSES, [[patient for patient, _ in reported]])
+    await tx.execute(FORGET_ADDRESSES, [[patient for patient, _ in reported]])
     if seen:
-        await tx.pg.execute(SAVE_ADDRESSES, columns(sorted({(patient, digest) for patient, _, digest in seen}), 2))
+        await tx.execute(SAVE_ADDRESSES, columns(sorted({(patient, digest) for patient, _, digest in seen}), 2))
         blocks = {(c.value, digest) for _, kind, digest in seen for c, needed in ADDRESSED.items() if needed == kind}
-        await tx.pg.execute(SAVE_BLOCKS, columns(sorted(blocks), 2))
+        await tx.execute(SAVE_BLOCKS, columns(sorted(blocks), 2))
 
 
 def _consent(tx: Tx, patient: UUID, channel: Channel, rule: Rule) -> tuple[Any, ...]:

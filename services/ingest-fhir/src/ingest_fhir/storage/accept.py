@@ -68,7 +68,7 @@ class Intake:
         if not keys:
             return {}
         rows = await tx.rows(ANSWERS, [list(keys)])
-        return {key: (bytes(request), _unpacked(status, bytes(body))) for key, request, status, body in rows}
+        return {key: (request, _unpacked(status, body)) for key, request, status, body in rows}
 
     @staticmethod
     def _sort(items: Sequence[Item], answers: Known, outcomes: list[Outcome]) -> tuple[list[int], list[int]]:

@@ -9,16 +9,22 @@ from datetime import datetime
 from functools import partial
 from zoneinfo import ZoneInfo
 
+from outreach.domain.budget import DEFAULT, Budget
 from outreach.domain.channels import resumed, withdraw, withdraw_all
+from outreach.domain.confirmations import confirm_opt_out
 from outreach.domain.hours import within_day
 from outreach.domain.outcomes import settle
 from outreach.domain.state import Contact, Conversation, Preference, Sequence, Status, pending
-from outreach.domain.steps import hold, in_turn, step
+from outreach.domain.steps import along, hold, in_turn, step
 from phi_common.decision import Decision, TimePassed
 from phi_common.events.care_gap import GapClosed, GapOpened
 from phi_common.events.consent import Channel, Permission, PreferenceChanged
 from phi_common.events.outreach import Suppression
 from phi_common.events.patients import ContactChanged, ProfileChanged, Use
+
+__all__ = [
+    "change_contact", "change_preference", "change_profile", "close_gap", "confirm_opt_out", "open_gap", "pass_time",
+]  # fmt: skip
 
 
 def open_gap(state: Conversation, event: GapOpened, now: datetime) -> Decision[Conversation]:
@@ -26,7 +32,7 @@ def open_gap(state: Conversation, event: GapOpened, now: datetime) -> Decision[C
     if event.gap_id in state.sequences:
         return Decision(state)
     due = within_day(now, state.contact.zone) if state.contact else now
-    return Decision(state.having(Sequence(event.gap_id, event.rule, opened=now, due=due)))
+    return Decision(state.having(Sequence(event.gap_id, event.rule, opened=now, due=due, trace=event.trace)))
 
 
 def close_gap(state: Conversation, event: GapClosed, now: datetime) -> Decision[Conversation]:
@@ -82,11 +88,15 @@ def change_preference(state: Conversation, event: PreferenceChanged, now: dateti
     return Decision(resumed(state, now))
 
 
-def pass_time(state: Conversation, command: TimePassed, now: datetime) -> Decision[Conversation]:
-    """Take in what the gate and the carrier said, then every step that is due."""
+def pass_time(
+    state: Conversation, command: TimePassed, now: datetime, budget: Budget = DEFAULT
+) -> Decision[Conversation]:
+    """Take in what the gate and the carrier said, then every step that is due, within the person's budget."""
     patient = command.patient_id
-    settled = in_turn(state, [partial(settle, patient=patient, outcome=o, now=now) for o in state.desk.outcomes])
+    outcomes = [along(o.trace, partial(settle, patient=patient, outcome=o, now=now)) for o in state.desk.outcomes]
+    settled = in_turn(state, outcomes)
     state = settled.state
     due = [s for s in state.running() if s.due and s.due <= now] if state.contact else []
-    stepped = in_turn(state, [partial(step, patient=patient, sequence=s, now=now) for s in due])
+    steps = [along(s.trace, partial(step, patient=patient, sequence=s, budget=budget, now=now)) for s in due]
+    stepped = in_turn(state, steps)
     return Decision(stepped.state, settled.events + stepped.events)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
+from outreach.domain.confirmations import confirmed
 from outreach.domain.state import Attempt, Conversation, Outcome, Result, Sequence
 from outreach.domain.steps import held, suppressed
 from phi_common.decision import Decision
@@ -15,6 +16,8 @@ def settle(state: Conversation, patient: UUID, outcome: Outcome, now: datetime) 
     """Record what became of one message; told twice, it changes nothing."""
     desk = replace(state.desk, settled=(*state.desk.settled, outcome.message_id))
     state = replace(state, desk=desk)
+    if outcome.gap_id is None:
+        return confirmed(state, patient, outcome)
     sequence = state.sequences.get(outcome.gap_id)
     number, attempt = next(
         ((n, a) for n, a in enumerate(sequence.attempts if sequence else (), 1) if a.message_id == outcome.message_id),
@@ -25,11 +28,12 @@ def settle(state: Conversation, patient: UUID, outcome: Outcome, now: datetime) 
     if outcome.state in ("refused", "cancelled"):
         return _hold_back(state, patient, sequence, number, outcome, now)
     result, events = _told(attempt, patient, sequence.gap_id, number, outcome)
-    return Decision(state.having(_with(sequence, number, result)), events)
+    return Decision(state.having(_with(sequence, number, result, outcome.at)), events)
 
 
-def _with(sequence: Sequence, number: int, result: Result) -> Sequence:
-    attempts = tuple(replace(a, result=result) if n == number else a for n, a in enumerate(sequence.attempts, 1))
+def _with(sequence: Sequence, number: int, result: Result, at: datetime) -> Sequence:
+    done = replace(sequence.attempts[number - 1], result=result, at=at)
+    attempts = tuple(done if n == number else a for n, a in enumerate(sequence.attempts, 1))
     return replace(sequence, attempts=attempts)
 
 
@@ -43,7 +47,7 @@ def _hold_back(
     called_back = attempt.withdrawn if outcome.state == "cancelled" else None
     reason = called_back or _suppression(outcome.reason)
     event = suppressed(patient, sequence.gap_id, number, reason, outcome.at)
-    sequence = _with(sequence, number, Result.HELD)
+    sequence = _with(sequence, number, Result.HELD, outcome.at)
     if called_back is Suppression.NO_ADDRESS:
         return Decision(state.having(sequence), (event,))
     return held(state, sequence, event, now)

@@ -59,6 +59,8 @@ class Attempt:
     result: Result = Result.PENDING
     withdrawn: Suppression | None = None
     """Why it was called back; it may have gone out before that."""
+    at: datetime | None = None
+    """When the gate was done with it."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +76,16 @@ class Sequence:
     """When the next step is to be taken."""
     review: ReviewReason | None = None
     """Why a coordinator was asked; stays after the gap has closed."""
+    trace: str = ""
+    """The traceparent of the event that opened the gap: what time brings about later belongs to it."""
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What the gate needs to send one message, before it is put into words."""
+    """What the gate needs to send one message, before it is put into words. Either a gap or an opt-out is its cause."""
 
     message_id: UUID
-    gap_id: UUID
+    gap_id: UUID | None
     attempt: int
     channel: Channel
     address: str | None
@@ -89,6 +93,10 @@ class Delivery:
     rule: str
     due: datetime
     send_by: datetime
+    optout_id: UUID | None = None
+    """The opt-out by text that this message confirms."""
+    trace: str = ""
+    """The traceparent under which the gate sends it."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,7 @@ class Outcome:
     """What the gate, and later the carrier, say about one message."""
 
     message_id: UUID
-    gap_id: UUID
+    gap_id: UUID | None
     state: str
     """`sent`, `failed`, `unknown`, `refused` or `cancelled`."""
     at: datetime
@@ -105,6 +113,9 @@ class Outcome:
     carrier: str | None = None
     """`delivered` or `undelivered`, when the carrier has reported."""
     carrier_at: datetime | None = None
+    optout_id: UUID | None = None
+    trace: str = ""
+    """The traceparent that the message was handed over with."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +136,8 @@ class Conversation:
     deceased: bool = False
     preferences: dict[Channel, Preference] = field(default_factory=dict)
     sequences: dict[UUID, Sequence] = field(default_factory=dict)
+    confirmed: frozenset[UUID] = frozenset()
+    """Opt-outs whose confirmation went out, so that it is told once."""
     desk: Desk = Desk()
 
     @property

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
+from outreach.domain.budget import Budget, counted, next_allowed
 from outreach.domain.channels import choose
 from outreach.domain.hours import after_wait, end_of_day, within_day
 from outreach.domain.state import (
@@ -39,7 +40,19 @@ def in_turn(state: Conversation, steps: Iterable[Step]) -> Decision[Conversation
     return decided
 
 
-def step(state: Conversation, patient: UUID, sequence: Sequence, now: datetime) -> Decision[Conversation]:
+def along(trace: str, take: Step) -> Step:
+    """The same step; what it tells belongs to this trace, unless it follows from an event that has its own."""
+
+    def taken(state: Conversation) -> Decision[Conversation]:
+        decided = take(state)
+        return Decision(decided.state, tuple(event.traced(trace) for event in decided.events))
+
+    return taken
+
+
+def step(
+    state: Conversation, patient: UUID, sequence: Sequence, budget: Budget, now: datetime
+) -> Decision[Conversation]:
     """The next attempt, or the hand-over to a coordinator when both were made."""
     assert state.contact is not None
     zone = state.contact.zone
@@ -50,6 +63,8 @@ def step(state: Conversation, patient: UUID, sequence: Sequence, now: datetime) 
     channel = choose(state)
     if isinstance(channel, Suppression):
         return hold(state, patient, sequence, channel, now)
+    if (free := next_allowed(counted(state, zone, now), now, budget)) > now:
+        return defer(state, patient, sequence, within_day(free, zone), now)
     return attempt(state, patient, sequence, channel, now)
 
 
@@ -70,6 +85,7 @@ def attempt(
         rule=sequence.rule,
         due=now,
         send_by=end_of_day(now, zone),
+        trace=sequence.trace,
     )
     after = replace(sequence, attempts=(*sequence.attempts, made), due=after_wait(now, zone))
     desk = replace(state.desk, handed=(*state.desk.handed, delivery))
@@ -83,6 +99,15 @@ def attempt(
         send_by=delivery.send_by,
     )
     return Decision(replace(state.having(after), desk=desk), (scheduled,))
+
+
+def defer(
+    state: Conversation, patient: UUID, sequence: Sequence, until: datetime, now: datetime
+) -> Decision[Conversation]:
+    """The person has had enough for now: say so, and take the same step later. Then it is judged again."""
+    number = len(sequence.attempts) + 1
+    event = suppressed(patient, sequence.gap_id, number, Suppression.BUDGET, now, until)
+    return Decision(state.having(replace(sequence, due=until)), (event,))
 
 
 def no_end(sequence: Sequence) -> ReviewReason:
@@ -111,9 +136,11 @@ def hold(
     return held(state, sequence, suppressed(patient, sequence.gap_id, number, reason, now), now)
 
 
-def suppressed(patient: UUID, gap_id: UUID, number: int, reason: Suppression, at: datetime) -> OutreachSuppressed:
+def suppressed(
+    patient: UUID, gap_id: UUID, number: int, reason: Suppression, at: datetime, until: datetime | None = None
+) -> OutreachSuppressed:
     """The event for an attempt that was held back."""
-    return OutreachSuppressed(patient_id=patient, gap_id=gap_id, attempt=number, reason=reason, at=at)
+    return OutreachSuppressed(patient_id=patient, gap_id=gap_id, attempt=number, reason=reason, at=at, until=until)
 
 
 def held(state: Conversation, sequence: Sequence, event: OutreachSuppressed, now: datetime) -> Decision[Conversation]:

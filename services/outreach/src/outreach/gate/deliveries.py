@@ -13,7 +13,7 @@ CLAIM = """
 UPDATE deliveries SET state = 'attempting', attempted_at = clock_timestamp()
 WHERE message_id IN (SELECT message_id FROM deliveries WHERE state = 'ready' AND due <= %(now)s
                      ORDER BY due LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
-RETURNING message_id, patient_id, channel, sealed
+RETURNING message_id, patient_id, channel, optout_id, traceparent, sealed
 """
 EXPIRE = """
 UPDATE deliveries SET state = 'failed', reason = 'expired', at = %(now)s, news = true
@@ -28,7 +28,7 @@ WHERE message_id IN (SELECT message_id FROM deliveries
                      FOR UPDATE SKIP LOCKED)
 """
 UNRESOLVED = """
-SELECT message_id, patient_id, attempted_at < clock_timestamp() - interval '24 hours' FROM deliveries
+SELECT message_id, patient_id, at IS NOT NULL, attempted_at < clock_timestamp() - interval '24 hours' FROM deliveries
 WHERE state = 'unknown' AND NOT news AND reason IS NULL
   AND attempted_at < clock_timestamp() - make_interval(secs => %s) ORDER BY attempted_at LIMIT 50
 """
@@ -37,8 +37,10 @@ UPDATE deliveries SET state = %(state)s, reason = %(reason)s, permit_id = coales
                       provider_id = %(provider_id)s, at = %(at)s, news = news OR %(news)s
 WHERE message_id = %(message_id)s AND state = %(from_state)s
 """
-PERMIT = "UPDATE deliveries SET permit_id = %s WHERE message_id = %s AND state = 'attempting'"
-PUT_BACK = "UPDATE deliveries SET state = 'ready', permit_id = NULL WHERE message_id = %s AND state = 'attempting'"
+PERMIT = """
+UPDATE deliveries SET permit_id = %s, attempted_at = clock_timestamp() WHERE message_id = %s AND state = 'attempting'
+"""
+PUT_BACK = "UPDATE deliveries SET state = 'ready', permit_id = NULL, at = NULL WHERE message_id = %s AND state = %s"
 TO_PORTAL = """
 INSERT INTO portal_messages (id, patient_id, sealed, at) VALUES (%s, %s, %s, %s) ON CONFLICT (id) DO NOTHING
 """
@@ -51,6 +53,10 @@ class Claimed:
     message_id: UUID
     patient_id: UUID
     channel: Channel
+    optout_id: UUID | None
+    """The opt-out that it confirms."""
+    trace: str
+    """The traceparent that what the gate does with it belongs to."""
     address: str | None
     text: str
 
@@ -66,35 +72,45 @@ class Record:
 
 async def claim(tx: Tx, limit: int) -> list[Claimed]:
     """Take due messages; once this commits, each is attempted here or never."""
-    await tx.pg.execute(EXPIRE, {"now": tx.now})
-    rows = await (await tx.pg.execute(CLAIM, {"now": tx.now, "limit": limit})).fetchall()
+    await tx.execute(EXPIRE, {"now": tx.now})
+    rows = await tx.rows(CLAIM, {"now": tx.now, "limit": limit})
     await tx.load_keys([patient for _, patient, *_ in rows])
     return [
-        Claimed(message, patient, Channel(channel), **json.loads(tx.open(patient, "deliveries.sealed", sealed)))
-        for message, patient, channel, sealed in rows
+        Claimed(
+            message,
+            patient,
+            Channel(channel),
+            optout,
+            trace,
+            **json.loads(tx.open(patient, "deliveries.sealed", sealed)),
+        )
+        for message, patient, channel, optout, trace, sealed in rows
     ]
 
 
 async def lose(tx: Tx, seconds: float) -> None:
     """A dead gate's messages become unknown; one for the portal, stored together with its outcome, is ready again."""
-    await tx.pg.execute(LOSE, {"seconds": seconds})
+    await tx.execute(LOSE, {"seconds": seconds})
 
 
-async def unresolved(tx: Tx, seconds: float) -> list[tuple[UUID, UUID, bool]]:
-    """Messages of which it is not known whether they went out, and whether to stop asking."""
-    found: list[tuple[UUID, UUID, bool]] = await (await tx.pg.execute(UNRESOLVED, [seconds])).fetchall()
+async def unresolved(tx: Tx, seconds: float) -> list[tuple[UUID, UUID, bool, bool]]:
+    """Messages of which it is not known whether they went out; whether the call is over, and whether to stop asking."""
+    found: list[tuple[UUID, UUID, bool, bool]] = await tx.rows(UNRESOLVED, [seconds])
     return found
 
 
 async def hold_permit(tx: Tx, message_id: UUID, permit_id: UUID) -> bool:
-    """Note the permit before the call, so that a lost outcome can name it. False if the message is no more."""
-    held = await tx.pg.execute(PERMIT, [permit_id, message_id])
+    """Note the permit before the call, so that a lost outcome can name it; what is waited for counts from here.
+
+    False if the message is no more.
+    """
+    held = await tx.execute(PERMIT, [permit_id, message_id])
     return int(held.rowcount) == 1
 
 
-async def put_back(tx: Tx, message_id: UUID) -> None:
+async def put_back(tx: Tx, message_id: UUID, *, after: str = "attempting") -> None:
     """Nothing was sent: the message waits for another turn."""
-    await tx.pg.execute(PUT_BACK, [message_id])
+    await tx.execute(PUT_BACK, [message_id, after])
 
 
 async def finish(
@@ -117,11 +133,11 @@ async def finish(
         "news": record.state != "unknown" or record.reason is not None,
         "from_state": after,
     }
-    await tx.pg.execute(FINISH, values)
+    await tx.execute(FINISH, values)
     tx.audit("egress:" + record.state, patient, str(message))
 
 
 async def to_portal(tx: Tx, message: Claimed, at: datetime) -> None:
     """Put a message into the patient's portal inbox."""
     sealed = tx.seal(message.patient_id, "portal_messages.sealed", message.text.encode())
-    await tx.pg.execute(TO_PORTAL, [message.message_id, message.patient_id, sealed, at])
+    await tx.execute(TO_PORTAL, [message.message_id, message.patient_id, sealed, at])

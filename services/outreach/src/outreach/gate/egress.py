@@ -9,13 +9,14 @@ from uuid import UUID
 
 from outreach.gate import deliveries
 from outreach.gate.deliveries import Claimed, Record
+from outreach.gate.fence import ALARM, TooLate, look
 from outreach.gate.permits import Permit, Permits, PermitsUnavailable, Refusal
 from outreach.gate.providers import ProviderUnavailable, Rejected, Sent, SmsProvider, Unknown, Untouched
 from outreach.templates.guard import says_too_much
 from phi_common.db import Erased, Tx
 from phi_common.eventing.consume import TRANSIENT
 from phi_common.events.consent import Channel
-from phi_common.telemetry import log
+from phi_common.telemetry import log, span
 from phi_common.vault import VaultUnavailable
 
 AT_ONCE = 16
@@ -86,9 +87,7 @@ class Egress:
             await self._finish(message, Record("refused", "content"))
             return True
         try:
-            answer = await self.permits.ask(
-                message.message_id, message.patient_id, message.channel.value, message.address
-            )
+            answer = await self._ask(message)
         except PermitsUnavailable:
             return await self._put_back(message)
         if isinstance(answer, Refusal):
@@ -96,6 +95,14 @@ class Egress:
         if message.channel is Channel.PORTAL:
             return await self._to_portal(message, answer)
         return await self._by_sms(message, answer)
+
+    async def _ask(self, message: Claimed) -> Permit | Refusal:
+        with span("permit", message.trace, message_id=message.message_id) as asked:
+            answer = await self.permits.ask(
+                message.message_id, message.patient_id, message.channel.value, message.address, message.optout_id
+            )
+            asked.note(outcome=answer.reason if isinstance(answer, Refusal) else "granted")
+            return answer
 
     async def _without_permit(self, message: Claimed, answer: Refusal) -> bool:
         """A claimed message was never sent: a permit that it has is one whose answer was lost, and is given back."""
@@ -105,16 +112,20 @@ class Egress:
         return True
 
     async def _to_portal(self, message: Claimed, permit: Permit) -> bool:
-        """The inbox row and the outcome are one transaction."""
+        """The inbox row and the outcome are one transaction; its commit is the sending."""
         if permit.rest() < LEAST_REST:
             return await self._unused(message, permit)
         try:
-            async with self.db.transaction(self.name) as tx:
-                await tx.load_keys([message.patient_id])
-                await deliveries.to_portal(tx, message, tx.now)
-                await deliveries.finish(
-                    tx, message.message_id, message.patient_id, Record("sent"), permit_id=permit.permit_id
-                )
+            with span("send", message.trace, message_id=message.message_id), ALARM.until(permit.deadline):
+                async with self.db.transaction(self.name) as tx:
+                    await tx.load_keys([message.patient_id])
+                    await deliveries.to_portal(tx, message, tx.now)
+                    await deliveries.finish(
+                        tx, message.message_id, message.patient_id, Record("sent"), permit_id=permit.permit_id
+                    )
+                    look(permit)
+        except TooLate:
+            return await self._unused(message, permit)
         except Erased:
             await self.permits.close(permit.permit_id, "not-sent")
             return True
@@ -128,9 +139,12 @@ class Egress:
         if not there:  # the patient was erased since the claim
             await self.permits.close(permit.permit_id, "not-sent")
             return True
-        if (rest := permit.rest()) < LEAST_REST or message.address is None:
+        if permit.rest() < LEAST_REST or message.address is None:
             return await self._unused(message, permit)
-        match await self.sms.send(message.message_id, message.address, message.text, rest):
+        with span("send", message.trace, message_id=message.message_id) as sent:
+            outcome = await self.sms.send(message.message_id, message.address, message.text, permit)
+            sent.note(outcome=type(outcome).__name__.lower())
+        match outcome:
             case Untouched():
                 return await self._unused(message, permit)
             case Sent(provider_id):
@@ -157,10 +171,14 @@ class Egress:
             await deliveries.finish(tx, message.message_id, message.patient_id, record, permit_id=permit_id)
 
     async def resolve(self) -> None:
-        """Ask the provider about messages whose outcome was lost; after a day a person has to look."""
+        """Ask the provider about messages whose outcome was lost; after a day a person has to look.
+
+        What the provider does not have by now it will not accept any more. If the call is known to be over, the message
+        may be tried again under a new permit; if its gate died, that cannot be known, and the attempt is spent.
+        """
         async with self.db.transaction(self.name) as tx:
             open_ones = await deliveries.unresolved(tx, self.ask_after)
-        for message, patient, give_up in open_ones:
+        for message, patient, called, give_up in open_ones:
             try:
                 found = await self.sms.find(message)
             except ProviderUnavailable:
@@ -169,5 +187,9 @@ class Egress:
                 record = Record("unknown", "unknown-outcome")
             else:
                 record = Record("sent", provider_id=found.provider_id) if found else Record("failed", "rejected")
+            if called and record.state == "failed":
+                async with self.db.transaction(self.name) as tx:
+                    await deliveries.put_back(tx, message, after="unknown")
+                continue
             async with self.db.transaction(self.name) as tx:
                 await deliveries.finish(tx, message, patient, record, after="unknown")

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from outreach.gate.egress import Egress
+from outreach.gate.fence import arm_this_process
 from outreach.gate.permits import Permits
 from outreach.gate.providers import SmsProvider
 from outreach.gate.settings import GateSettings
@@ -102,6 +103,7 @@ async def _barrier(request: Request) -> dict[str, Any]:
 
 def main() -> None:
     """`python -m outreach gate`."""
+    arm_this_process()
     settings, shared = GateSettings(), Shared()
     configure_logging(NAME)
     configure_tracing(NAME, shared.trace_ratio, shared.spans_dir)

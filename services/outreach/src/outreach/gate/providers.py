@@ -1,11 +1,19 @@
-"""The SMS provider's HTTP API. One call for a message; of an unknown outcome one may ask, never repeat."""
+"""The SMS provider's HTTP API. One call for a message; of an unknown outcome one may ask, never blindly repeat.
+
+A request says until when the provider may accept it. The provider must refuse it later, also when it was long on the
+way: it is the fence that no clock, pause or network of ours can get past.
+"""
 
 import asyncio
 import ssl
+from contextlib import ExitStack
 from dataclasses import dataclass
 from uuid import UUID
 
 import httpx2
+
+from outreach.gate.fence import Fence, TooLate
+from outreach.gate.permits import Permit
 
 TIMEOUT = 3.0
 CONNECT_TIMEOUT = 1.5
@@ -26,7 +34,7 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Untouched:
-    """No connection was made: nothing left this machine."""
+    """Nothing left this machine, or it came too late to be accepted: it did not go out and never will."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +62,20 @@ class SmsProvider:
             timeout=httpx2.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT),
         )
 
-    async def send(self, message_id: UUID, to: str, body: str, within: float) -> Outcome:
-        """One call, `within` seconds in all. The message id is our tag at the provider."""
-        asked = {"to": to, "body": body, "tag": str(message_id)}
-        try:
-            async with asyncio.timeout(min(within, TIMEOUT)):
-                answer = await self._http.post("/messages", json=asked)
-        except (httpx2.ConnectError, httpx2.ConnectTimeout):
-            return Untouched()
-        except (httpx2.HTTPError, TimeoutError):
-            return Unknown()
+    async def send(self, message_id: UUID, to: str, body: str, permit: Permit) -> Outcome:
+        """One call within the life of the permit. The message id is our tag at the provider."""
+        asked = {"to": to, "body": body, "tag": str(message_id), "expire_at": permit.expire_at.isoformat()}
+        with ExitStack() as armed:
+            fence = Fence(permit, armed)
+            try:
+                async with asyncio.timeout(min(permit.rest(), TIMEOUT)):
+                    answer = await self._http.post("/messages", json=asked, extensions={"trace": fence.trace})
+            except (TooLate, httpx2.HTTPError, TimeoutError):
+                return Unknown() if fence.passed else Untouched()
         if answer.is_success:
             return Sent(_id(answer))
+        if answer.status_code == httpx2.codes.GONE:
+            return Untouched()
         return Rejected() if answer.is_client_error else Unknown()
 
     async def find(self, message_id: UUID) -> Sent | None:

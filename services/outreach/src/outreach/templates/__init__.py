@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 LANGUAGES = ("en", "es")
 TEMPLATES = ("gap-due", "gap-reminder")
 """By attempt."""
+CONFIRMATION = "optout-confirm"
+CONFIRMATION_SLOTS = ("practice",)
+"""It says who heard the opt-out; anything more, a number to call too, could be read as an invitation."""
 PACKAGED = Path(__file__).with_name("texts.toml")
 
 Texts = Mapping[str, str]
@@ -57,11 +60,11 @@ class Library:
     practice: Mapping[str, str]
     endings: Mapping[str, Texts]
     services: Mapping[str, Texts]
+    confirmations: Texts
 
     def words(self, attempt: int, channel: Channel, language: str, rule: str) -> str:
         """The text of one attempt. Only the portal may name what is due; other languages get English."""
-        spoken = language.split("-")[0].lower()
-        spoken = spoken if spoken in LANGUAGES else LANGUAGES[0]
+        spoken = _spoken(language)
         template = self.templates[TEMPLATES[attempt - 1]]
         service = self.service(rule, spoken) if channel is Channel.PORTAL else None
         if service:
@@ -69,11 +72,20 @@ class Library:
         text = _render(template.generic[spoken], self.practice)
         return text + self.endings.get(channel.value, {}).get(spoken, "")
 
+    def confirmation(self, language: str) -> str:
+        """What answers an opt-out by text: that it was heard."""
+        return _render(self.confirmations[_spoken(language)], self.practice)
+
     def service(self, rule: str, language: str) -> str | None:
         """What the portal calls the service that a rule asks for."""
         names = self.services[language]
         known = [key for key in names if rule.lower().startswith(key)]
         return names[max(known, key=len)] if known else None
+
+
+def _spoken(language: str) -> str:
+    spoken = language.split("-")[0].lower()
+    return spoken if spoken in LANGUAGES else LANGUAGES[0]
 
 
 @cache
@@ -90,6 +102,8 @@ def load(path: Path) -> Library:
     for name in TEMPLATES:
         _check(f"{name}.generic", raw[name]["generic"], plain)
         _check(f"{name}.clinical", raw[name]["clinical"], slots)
+    confirmations = raw.get(CONFIRMATION, {}).get("generic", {})
+    _check(f"{CONFIRMATION}.generic", confirmations, CONFIRMATION_SLOTS)
     if missing := [name for name in raw["practice"] if name not in plain]:
         raise BadTemplates(f"practice: {missing} is not a plain slot")
     found = Library(
@@ -97,6 +111,7 @@ def load(path: Path) -> Library:
         raw["practice"],
         raw.get("endings", {}),
         raw["services"],
+        confirmations,
     )
     _look(found)
     return found
@@ -116,8 +131,10 @@ def _check(name: str, texts: Texts, allowed: Iterable[str]) -> None:
 
 def _look(found: Library) -> None:
     """Every generic text, as it will be read, passes the content guard on an open channel."""
-    for attempt, name in enumerate(TEMPLATES, 1):
-        for language in LANGUAGES:
+    for language in LANGUAGES:
+        if says_too_much(found.confirmation(language)):
+            raise BadTemplates(f"{CONFIRMATION}.generic.{language}: says too much for an open channel")
+        for attempt, name in enumerate(TEMPLATES, 1):
             if says_too_much(found.words(attempt, Channel.SMS, language, rule="")):
                 raise BadTemplates(f"{name}.generic.{language}: says too much for an open channel")
 

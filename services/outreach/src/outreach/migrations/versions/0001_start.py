@@ -19,7 +19,8 @@ CREATE INDEX ix_conversations_due_at ON conversations (due_at) WHERE due_at IS N
 CREATE TABLE deliveries (
     message_id uuid NOT NULL,
     patient_id uuid NOT NULL,
-    gap_id uuid NOT NULL,
+    gap_id uuid,
+    optout_id uuid,
     attempt smallint NOT NULL,
     channel text NOT NULL,
     state text NOT NULL,
@@ -27,6 +28,7 @@ CREATE TABLE deliveries (
     due timestamptz NOT NULL,
     send_by timestamptz NOT NULL,
     sealed bytea NOT NULL,
+    traceparent text NOT NULL,
     permit_id uuid,
     provider_id text,
     attempted_at timestamptz,
@@ -37,7 +39,8 @@ CREATE TABLE deliveries (
     CONSTRAINT pk_deliveries PRIMARY KEY (message_id),
     CONSTRAINT ck_deliveries_state CHECK (
         state IN ('ready', 'attempting', 'sent', 'failed', 'unknown', 'refused', 'cancelled')
-    )
+    ),
+    CONSTRAINT ck_deliveries_cause CHECK (num_nonnulls(gap_id, optout_id) = 1)
 );
 CREATE INDEX ix_deliveries_news ON deliveries (patient_id) WHERE news;
 CREATE INDEX ix_deliveries_open ON deliveries (due) WHERE state IN ('ready', 'attempting', 'unknown');
@@ -59,10 +62,12 @@ CREATE TABLE reviews (
     CONSTRAINT pk_reviews PRIMARY KEY (gap_id)
 );
 CREATE INDEX ix_reviews_open ON reviews (opened_at) WHERE closed_at IS NULL;
+COMMENT ON COLUMN deliveries.optout_id IS 'the opt-out that this message confirms; then there is no gap';
 COMMENT ON COLUMN deliveries.state IS 'ready, attempting, sent, failed, unknown, refused, cancelled';
 COMMENT ON COLUMN deliveries.reason IS 'why it failed or was refused';
 COMMENT ON COLUMN deliveries.sealed IS 'address and text';
-COMMENT ON COLUMN deliveries.attempted_at IS 'real time of the claim';
+COMMENT ON COLUMN deliveries.traceparent IS 'of the message that this one came of';
+COMMENT ON COLUMN deliveries.attempted_at IS 'real time of the claim, then of the permit';
 COMMENT ON COLUMN deliveries.at IS 'business time of the outcome';
 COMMENT ON COLUMN deliveries.carrier IS 'delivered or undelivered, as the carrier reported';
 COMMENT ON COLUMN deliveries.news IS 'not yet told to the conversation';
