@@ -22,7 +22,7 @@ from typing import Any
 from rich.console import Console
 
 from careloop import subscribers
-from careloop.bench import cpu
+from careloop.bench import cpu, raw
 from careloop.kafka import offset_reader
 from careloop.system import System
 from phi_common import topics
@@ -111,16 +111,20 @@ class Pipeline:
             fast = self._send(range(self.extra, self.extra + self.count), 0)
             opened = self._await(seen, self.patients[: self.extra + self.count])
             used = self._cpu_since(before)
+        bare = asyncio.run(raw.measure(self.system.servers.kafka, self.system.servers.postgres, self.count))
         first = min(start for start, _ in fast)
         last = max(opened[patient] for patient in self.patients[self.extra :])
         waits = sorted(
             1000 * (arrived[patient] - start) for patient, (start, _) in zip(self.patients, slow, strict=False)
         )
         total = sum(used.values())
+        rate = self.count / (last - first)
         return {
             "events": self.count,
             "connections": CONNECTIONS,
-            "events_per_s": round(self.count / (last - first)),
+            "events_per_s": round(rate),
+            "raw_events_per_s": round(bare),
+            "raw_ratio": round(bare / rate, 1),
             "accepted_per_s": round(self.count / (max(end for _, end in fast) - first)),
             "p50_ms": round(waits[len(waits) // 2], 1),
             "p99_ms": round(waits[int(len(waits) * 0.99)], 1),
