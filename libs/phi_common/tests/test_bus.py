@@ -5,7 +5,9 @@ from datetime import date
 from uuid import uuid4
 
 import pytest
+from aiokafka.errors import KafkaError
 
+from phi_common.eventing import broker
 from phi_common.eventing.broker import Consumer
 from phi_common.eventing.outbox import Relay
 from phi_common.events.care_gap import GapOpened
@@ -89,3 +91,51 @@ async def test_everything_arrives_once_and_in_order_though_the_relay_is_cut_shor
         await consumer.stop()
     async with reader.transaction("test") as tx:
         assert (await (await tx.execute("SELECT count(*) FROM dead_letters")).fetchone())[0] == 0
+
+
+async def test_a_batch_that_outlives_its_partitions_sets_nobody_back(writer, reader, ordered):
+    """By then another replica may have read on; an offset of ours would make the watermark wait for ever."""
+    in_hand, release = asyncio.Event(), asyncio.Event()
+
+    async def handle(records):
+        in_hand.set()
+        await release.wait()
+
+    await write(writer, [uuid4()], 1)
+    relay = Relay(writer.pg, await writer.kafka(), "/careloop/toy")
+    consumer = Consumer(await reader.kafka(), [ordered.topic], handle)
+    await consumer.start()
+    tasks = [asyncio.create_task(relay.run()), asyncio.create_task(consumer.run())]
+    try:
+        await asyncio.wait_for(in_hand.wait(), 30)
+        await consumer.on_partitions_revoked(consumer._subscriber.consumer.assignment())
+        release.set()
+        await asyncio.sleep(0.2)
+        assert consumer._done == {}
+        await write(writer, [uuid4()], 1)
+        await until(lambda: asyncio.sleep(0, bool(consumer._done)))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await consumer.stop()
+
+
+async def test_how_far_the_group_is_can_be_asked_once_kafka_is_there(reader, ordered):
+    kafka = await reader.kafka()
+    there, kafka.bootstrap = kafka.bootstrap, "localhost:1"
+    consumer = Consumer(kafka, [ordered.topic], None)
+    for _ in range(2):
+        with pytest.raises(KafkaError):
+            await consumer.reached({})
+    kafka.bootstrap = there
+    assert await consumer.reached({})
+    await consumer.stop()
+
+
+async def test_stopping_does_not_wait_for_a_commit_that_never_ends(reader, ordered, monkeypatch):
+    monkeypatch.setattr(broker, "STOP_SECONDS", 0.1)
+    consumer = Consumer(await reader.kafka(), [ordered.topic], None)
+    consumer._commit = asyncio.Event().wait
+    async with asyncio.timeout(5):
+        await consumer.stop()

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from phi_common.crypto import Undecryptable
-from phi_common.db import NotCommitted
+from phi_common.db import LARGEST_EVENT, NotCommitted
 from phi_common.decision import Command, DeadLettered, Decision
 from phi_common.eventing.consume import STOP_THE_LINE, LineStopped
 from phi_common.eventing.outbox import Relay
@@ -136,6 +136,13 @@ async def test_a_record_with_nothing_in_it_is_a_dead_letter_too(runtime, ordered
     assert len(letters(pg)) == 1
 
 
+async def test_records_without_an_id_are_not_taken_for_one_another(runtime, ordered, pg):
+    found = [record(opened(uuid4())) for _ in range(2)]
+    found = [replace(one, headers=tuple((n, v) for n, v in one.headers if n != "ce_id")) for one in found]
+    await ordered.handle(runtime, found)
+    assert len(letters(pg)) == 2
+
+
 async def test_a_type_that_is_not_ours_is_skipped(runtime, ordered, pg):
     sealed = record(opened(uuid4()))
     other = tuple((n, b"GapRenamed.v9" if n == "ce_type" else v) for n, v in sealed.headers)
@@ -151,6 +158,48 @@ async def test_a_run_of_dead_letters_stops_the_line(runtime, unordered, pg):
     with pytest.raises(LineStopped):
         await unordered.handle(runtime, [record(opened(uuid4(), "raise"))])
     assert len(letters(pg)) == STOP_THE_LINE
+
+
+async def test_what_is_only_parked_or_repeated_does_not_break_a_run(runtime, ordered, pg):
+    """With a bad deployment most of what comes soon waits behind what failed."""
+    parked, repeat = uuid4(), record(opened(uuid4()))
+    await ordered.handle(runtime, [repeat])
+    await ordered.handle(runtime, [record(opened(parked, "raise"))])
+    for _ in range(STOP_THE_LINE - 2):
+        await ordered.handle(runtime, [record(opened(uuid4(), "raise"))])
+        await ordered.handle(runtime, [record(opened(parked)), repeat])
+    with pytest.raises(LineStopped):
+        await ordered.handle(runtime, [record(opened(uuid4(), "raise"))])
+
+
+async def test_what_was_applied_breaks_a_run(runtime, unordered, pg):
+    for rule in ["raise"] * (STOP_THE_LINE - 1) + ["good"] + ["raise"] * (STOP_THE_LINE - 1):
+        await unordered.handle(runtime, [record(opened(uuid4(), rule))])
+    assert len(letters(pg)) == 2 * (STOP_THE_LINE - 1)
+
+
+async def test_an_event_that_no_broker_takes_becomes_a_dead_letter(runtime, ordered, pg):
+    soon = GapDueSoon(
+        patient_id=uuid4(), gap_id=uuid4(), rule="r" * LARGEST_EVENT, rule_version="1", due=date(2026, 1, 1)
+    )
+    await ordered.handle(runtime, [record(soon), record(opened(uuid4()))])
+    assert letters(pg) == [("GapDueSoon.v1", "TooLarge")]
+    assert pg.execute("SELECT count(*) FROM tallies").fetchone() == (1,)
+
+
+async def test_what_the_database_refuses_to_note_of_a_dead_letter_leaves_it_kept(runtime, ordered, pg):
+    """Reading it once more must not meet the header that made it a dead letter."""
+    broken = record(opened(uuid4()))
+    broken = replace(broken, headers=tuple((n, v) for n, v in broken.headers if n != "ce_type"))
+    tries = iter([True, False])
+    plain = ordered.load
+
+    async def load(tx: Any, ids: Any) -> Any:
+        await tx.rows("SELECT 1/%b::int4", [0 if next(tries) else 1])
+        return await plain(tx, ids)
+
+    await type(ordered)(ordered.topic, ordered.decide, load, ordered.save).handle(runtime, [broken])
+    assert letters(pg) == [("", "DivisionByZero")]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Redriving dead letters by the route: once per key, and on record together with what it changed."""
 
+import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -8,6 +9,7 @@ import psycopg
 import pytest
 
 from phi_common.decision import Decision
+from phi_common.eventing import erasure
 from phi_common.eventing.consume import Subscription
 from phi_common.events.care_gap import GapOpened
 from phi_common.service import Service, create_app
@@ -81,3 +83,19 @@ async def test_a_redrive_that_cannot_be_put_on_record_changes_nothing(http, runt
     assert (await redrive(http, "k1")).json() == {ordered.topic: 0}
     assert len(letters(pg)) == 1
     assert isinstance(pg, psycopg.Connection)
+
+
+async def test_a_redrive_waits_for_an_erasure_and_finds_nothing(runtime, ordered, pg):
+    """Both need the subject and its letters, and take them in the same order."""
+    patient = uuid4()
+    await ordered.handle(runtime, [record(opened(patient, rule)) for rule in ("raise", "b")])
+
+    async def nothing_more(tx: Any, patients: Any) -> None: ...
+
+    async with runtime.transaction("privacy-officer") as tx:
+        await tx.lock([patient])
+        redriven = asyncio.create_task(mended(ordered).redrive(runtime, "operator"))
+        await asyncio.sleep(0.2)
+        await erasure.erase(tx, [patient], nothing_more)
+    assert await redriven == 0
+    assert letters(pg) == []

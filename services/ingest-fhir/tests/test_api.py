@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ingest_fhir.api import FHIR_SEARCH, FHIR_WRITE, router
+from phi_common.db import LARGEST_EVENT
 from phi_common.eventing import inbox
 from phi_common.events.clinical import ConditionRecorded, ObservationReceived
 from phi_common.runtime import Runtime
@@ -73,6 +74,18 @@ async def test_a_transaction_is_stored_as_a_whole(http: Any, runtime: Runtime):
     assert (refused.status_code, code_of(refused)) == (422, "code-invalid")
     assert refused.json()["issue"][0]["expression"] == ["Bundle.entry[1].resource.Patient.gender"]
     assert len(await emitted(runtime)) == 2
+
+
+async def test_a_transaction_may_be_empty(http: Any, runtime: Runtime):
+    answer = await post(http, "/fhir", {"resourceType": "Bundle", "type": "transaction"})
+    assert (answer.status_code, answer.json()) == (200, {"resourceType": "Bundle", "type": "transaction-response"})
+
+
+async def test_a_value_that_no_event_can_carry_is_refused_and_fails_alone(http: Any, runtime: Runtime):
+    long = PATIENT | {"name": [{"family": "x" * LARGEST_EVENT}]}
+    refused, other = await asyncio.gather(post(http, "/fhir/Patient", long), post(http, "/fhir/Patient", PATIENT))
+    assert (refused.status_code, code_of(refused), other.status_code) == (413, "too-long", 201)
+    assert len(await emitted(runtime)) == 1
 
 
 async def test_a_single_resource_may_go_to_the_root(http: Any, runtime: Runtime):

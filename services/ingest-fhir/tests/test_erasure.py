@@ -120,3 +120,21 @@ async def test_others_of_the_same_batch_are_taken(http: Any, runtime: Runtime) -
     await erase(runtime, await created(http, MRN))
     answers = await asyncio.gather(*(report(http, name) for name in (MRN, NEW, MRN, SSN)))
     assert [answer.status_code for answer in answers] == [410, 201, 410, 201]
+
+
+async def test_repeats_that_come_together_about_somebody_erased_harm_no_other(http: Any, runtime: Runtime) -> None:
+    patient = await created(http, MRN)
+    await erase(runtime, patient)
+
+    async def result(name: Name, key: str) -> int:
+        theirs = {"identifier": {"system": name[0], "value": name[1]}}
+        coding = {"coding": [{"system": "http://loinc.org", "code": "4548-4"}]}
+        said = {"resourceType": "Observation", "status": "final", "code": coding, "subject": theirs}
+        headers = JSON | {"Idempotency-Key": key}
+        return int(
+            (await http.post("/fhir/Observation", content=json.dumps(said).encode(), headers=headers)).status_code
+        )
+
+    answers = await asyncio.gather(result(MRN, "k"), result(MRN, "k"), result(NEW, "other"))
+    assert answers == [410, 503, 201]
+    assert await result(MRN, "k") == 410

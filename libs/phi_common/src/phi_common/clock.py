@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from phi_common.crypto import random_bytes
+from phi_common.entropy import random_bytes
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Now = Callable[[], datetime]

@@ -1,34 +1,13 @@
 """AES-256-GCM with bound context, and keyed digests for looking values up without storing them."""
 
 import hmac
-import os
-import threading
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from phi_common.entropy import random_bytes
+
 NONCE = 12
-PAGE = 8192
-
-
-class _Random(threading.local):
-    """Bytes of the system's generator, fetched a page at a time for each thread: a system call per 500 nonces.
-
-    No byte is given twice: threads have pages of their own, and a forked child starts with an empty one.
-    """
-
-    def __init__(self) -> None:
-        self._page, self._at = b"", 0
-
-    def __call__(self, count: int) -> bytes:
-        start, self._at = self._at, self._at + count
-        if self._at > len(self._page):
-            self._page, start, self._at = os.urandom(max(PAGE, count)), 0, count
-        return self._page[start : self._at]
-
-
-random_bytes = _Random()
-os.register_at_fork(after_in_child=random_bytes.__init__)  # type: ignore[misc]
 
 
 class Undecryptable(Exception):

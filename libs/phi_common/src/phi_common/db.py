@@ -28,6 +28,8 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 NO_TRACE = ""
+LARGEST_EVENT = 1 << 19
+"""Half of what a broker takes in one batch by default: sealed, in bytes."""
 BEGIN = "BEGIN"
 
 LOCK = """
@@ -64,7 +66,11 @@ def partition_of(patient_id: UUID) -> int:
 
 
 class NotCommitted(psycopg.OperationalError):
-    """PostgreSQL answered COMMIT with a rollback: an error in the transaction had been swallowed."""
+    """An error in the transaction was swallowed: PostgreSQL would answer COMMIT with a rollback, and not complain."""
+
+
+class TooLarge(psycopg.DataError):
+    """An event that no Kafka broker would take. In the outbox it would hold up all others for ever."""
 
 
 class Ahead:
@@ -149,6 +155,8 @@ class Tx:
                     self.erased.add(patient)
         for found in keyrows:
             self._at_hand |= await self._keys.opened(self._pg, await found.rows())
+        for patient in self.erased:  # a key read before its patient was erased seals nothing any more
+            self._at_hand.pop(patient, None)
         await self._make_keys([patient for ids, _ in locks for patient in ids])
 
     async def _send(self, asked: Sequence[Ahead]) -> None:
@@ -163,13 +171,12 @@ class Tx:
         """Send what is left, then these, then commit. The database's and nobody else's to call."""
         if self._locks or self._keyrows:
             await self.arrive()
+        if self._pg.info.transaction_status == TransactionStatus.INERROR:
+            raise NotCommitted
         left = [*self._asked, *self._deferred, *writes]
         if [one.statement for one in left] == [BEGIN]:
             return  # nothing was ever asked of the database
-        last = Ahead("COMMIT", None)
-        await self._send([*left, last])
-        if last.cursor.statusmessage != "COMMIT":
-            raise NotCommitted
+        await self._send([*left, Ahead("COMMIT", None)])
 
     # -- subjects and their keys
 
@@ -310,6 +317,8 @@ class Database:
                 event.__pydantic_serializer__.to_json(event),
                 f"{event_id}|{event.type}|{patient}".encode(),
             )
+            if len(body) > LARGEST_EVENT:
+                raise TooLarge
             rows.append((event.topic, partition_of(patient), patient, event_id, event.type,
                          tx.versions[patient] << 16 | index, traceparent, wrapped, body))  # fmt: skip
         return [tx.now, *columns(rows, 9)]
@@ -318,13 +327,12 @@ class Database:
 async def _roll_back(sql: AsyncConnection, pg: Any) -> None:
     """Give the connection back clean, or, when it cannot answer any more, give it up."""
     try:
-        if pg.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
-            await pg.execute("ROLLBACK")
-        if pg.info.transaction_status == TransactionStatus.IDLE:
-            return
+        await pg.rollback()  # no statement: this also forgets what it believes prepared, an error may have cut it off
     except psycopg.Error as error:
         log.warning("rollback_failed", error)
-    await sql.invalidate()
+    finally:  # cancelled a second time, too
+        if pg.info.transaction_status != TransactionStatus.IDLE:
+            await sql.invalidate()
 
 
 def engine_of(url: sa.URL, ca_file: Path) -> AsyncEngine:

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from phi_common.crypto import random_bytes, seal, unseal
+from phi_common.crypto import seal, unseal
+from phi_common.entropy import random_bytes
 from phi_common.topics import TOPICS
 from phi_common.vault import Vault
 

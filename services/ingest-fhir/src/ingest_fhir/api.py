@@ -14,7 +14,7 @@ from ingest_fhir.domain import Answer, Filed, KeyReused, Report, Submission
 from ingest_fhir.fhir import Issue, Refusal, is_bundle, outcome, token, understand, understand_bundle
 from ingest_fhir.storage.accept import patient_with
 from phi_common.auth import Principal, authenticate
-from phi_common.db import Erased
+from phi_common.db import Erased, TooLarge
 from phi_common.eventing.accept import Unavailable
 from phi_common.problem import Problem
 from phi_common.runtime import Runtime
@@ -68,6 +68,8 @@ def refused(error: Exception) -> Response:
             status, issue = 409, Issue("duplicate", "Idempotency-Key was used for another request")
         case Erased():
             status, issue = 410, Issue("deleted", "the record of this patient was erased")
+        case TooLarge():
+            status, issue = 413, Issue("too-long", "one value is longer than can be passed on")
         case Unavailable():
             status, headers = 503, {"Retry-After": "2"}
             issue = Issue("transient", "nothing was stored, send it again")

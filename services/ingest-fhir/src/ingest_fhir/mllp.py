@@ -22,7 +22,7 @@ from ingest_fhir.hl7v2 import (
     understand,
 )
 from phi_common.clock import Now
-from phi_common.db import Erased
+from phi_common.db import Erased, TooLarge
 from phi_common.eventing.accept import Unavailable
 from phi_common.telemetry import log, new_traceparent
 
@@ -186,7 +186,7 @@ class Receiver:
                 return acknowledge(heard.header, self._now(), heard.problem)
             return (await self._desk.submit(self._submission(heard, frame))).body
         except Exception as error:
-            if not isinstance(error, (KeyReused, Erased, Unavailable)):
+            if not isinstance(error, (KeyReused, Erased, TooLarge, Unavailable)):
                 log.error("mllp-message-failed", error=error)
             return acknowledge(heard.header, self._now(), _problem_of(error))
 
@@ -222,6 +222,8 @@ def _problem_of(error: Exception) -> Problem:
         return Problem("205", "control id was used for another message", "MSH", 10)
     if isinstance(error, Erased):
         return Problem("204", "the record of this patient was erased", "PID", 3)
+    if isinstance(error, TooLarge):
+        return Problem("207", "one value is longer than can be passed on", reject=True)
     if isinstance(error, Unavailable):
         return Problem("207", "cannot be stored just now, send it again")
     return Problem("207", "cannot be stored")

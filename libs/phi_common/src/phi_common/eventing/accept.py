@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from phi_common.db import Tx
-from phi_common.eventing.consume import REFUSED, TRANSIENT
+from phi_common.eventing.consume import TRANSIENT
 
 if TYPE_CHECKING:
     from phi_common.runtime import Runtime
@@ -77,18 +77,16 @@ class GroupCommit(Generic[Item, Outcome]):
         try:
             async with self._runtime.db.transaction(self._actor) as tx:
                 outcomes: Sequence[Any] = await self._accept(tx, [item for item, _ in batch])
-        except REFUSED as error:
+        except TRANSIENT as error:
+            self._runtime.stumble("accept", error)
+            _fail(batch, Unavailable())
+        except Exception as error:  # one item's fault, which the others must not pay for
             if len(batch) == 1:
                 _fail(batch, error)
                 return
             middle = len(batch) // 2
             await self._commit(batch[:middle])
             await self._commit(batch[middle:])
-        except TRANSIENT as error:
-            self._runtime.stumble("accept", error)
-            _fail(batch, Unavailable())
-        except Exception as error:
-            _fail(batch, error)
         else:
             self._runtime.recovered("accept")
             for (_, future), outcome in zip(batch, outcomes, strict=True):

@@ -87,6 +87,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._handle = handle
         self._done: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
+        self._revocations = 0
         self._admin: Any = None
         self._broker = kafka.broker()
         self._subscriber = self._subscribe()
@@ -120,10 +121,11 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 log.warning("fetch_failed", error)
                 await asyncio.sleep(1)
                 continue
+            before = self._revocations
             if records := list(chain.from_iterable(found.values())):
                 await self._handle(records)
-            for partition, some in found.items():
-                self._done[partition] = some[-1].offset + 1
+            if before == self._revocations:  # else others read on, and may be further: ours would set them back
+                self._done.update((place, some[-1].offset + 1) for place, some in found.items())
 
     async def commit_for_ever(self) -> None:
         """Commit in the background, so that no batch waits for it."""
@@ -147,10 +149,10 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Say how far we got before others go on from there."""
+        self._revocations += 1
         await self._commit()
-        for tp in revoked:
-            self._done.pop(tp, None)
-            self._committed.pop(tp, None)
+        self._done.clear()
+        self._committed.clear()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Nothing to prepare: the inbox knows what was done."""
@@ -163,8 +165,9 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
     async def reached(self, ends: Offsets) -> bool:
         """Whether the whole group, all replicas together, has durably handled everything before `ends`."""
         if self._admin is None:
-            self._admin = self._kafka.admin()
-            await self._admin.start()
+            admin = self._kafka.admin()
+            await admin.start()
+            self._admin = admin
         offsets = await self._admin.list_consumer_group_offsets(self._kafka.user)
         done = {place: found.offset for place, found in offsets.items()}
         self._note_lag(ends, done)
@@ -182,10 +185,10 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def stop(self) -> None:
         """Finish the batch in hand, commit, leave; never longer than a dead broker deserves."""
-        await self._commit()
-        try:
-            await asyncio.wait_for(self._broker.stop(), STOP_SECONDS)
-        except TimeoutError:
-            log.warning("consumer_stop_timed_out")
+        for end in (self._commit, self._broker.stop):
+            try:
+                await asyncio.wait_for(end(), STOP_SECONDS)
+            except TimeoutError:
+                log.warning("consumer_stop_timed_out")
         if self._admin is not None:
             await self._admin.close()

@@ -197,8 +197,8 @@ class Subscription:
         failures = [one for one in done.bad if one.reason != dead_letters.PARKED]
         good = len(done.applied)
         runtime.count(self.topic, good, failures)
-        self.run_of_bad[0] = len(failures) + (0 if good else self.run_of_bad[0]) if failures else 0
-        if self.run_of_bad[0] >= STOP_THE_LINE and not good:
+        self.run_of_bad[0] = len(failures) + (0 if good else self.run_of_bad[0])
+        if failures and not good and self.run_of_bad[0] >= STOP_THE_LINE:
             raise LineStopped(self.topic)
 
     async def within(self, tx: Tx, commands: Iterable[Command]) -> dict[UUID, Any]:
@@ -306,10 +306,5 @@ def _halves(batch: Sequence[Received | Bad]) -> list[Sequence[Received | Bad]]:
 
 
 def _refused(one: Received | Bad, error: Exception) -> Bad:
-    return Bad(
-        one.record,
-        one.event_id,
-        _subject(one),
-        dict(one.record.headers)["ce_type"].decode(),
-        type(error).__name__,
-    )
+    kind = one.event.type if isinstance(one, Received) else one.type
+    return Bad(one.record, one.event_id, _subject(one), kind, type(error).__name__)

@@ -82,7 +82,12 @@ async def waiting(tx: Tx, topic: str) -> list[list[int]]:
 
 
 async def take(tx: Tx, letters: Sequence[int]) -> list[Record]:
-    """Take these letters out, and their inbox claims, to be handled again in this transaction."""
+    """Take these letters out, and their inbox claims, to be handled again in this transaction.
+
+    Their subjects are locked first: an erasure holds the subject when it comes for the letters.
+    """
+    subjects = await tx.rows("SELECT DISTINCT patient_id FROM dead_letters WHERE id = ANY(%b)", [letters])
+    await tx.lock(patient for (patient,) in subjects if patient)
     cursor = await tx.execute(
         "DELETE FROM dead_letters WHERE id = ANY(%b) RETURNING id, event_id, topic, patient_id, headers, body",
         [letters],

@@ -11,6 +11,7 @@ from ingest_fhir.storage.identity import NOBODY, Identities, take_back
 from phi_common.clock import new_id
 from phi_common.crypto import BlindIndex
 from phi_common.db import Erased, Tx, columns
+from phi_common.eventing.accept import Unavailable
 
 Item = Submission | Rejected
 Outcome = Answer | Exception | None
@@ -106,8 +107,6 @@ class _Batch:
     async def file(self, submissions: Sequence[Submission]) -> None:
         """Find or make the people, lock them, and store every report with its events."""
         reports = [report for submission in submissions for report in submission.reports]
-        if not reports:
-            return
         people, before = await self._intake.identities.resolve(self._tx, reports)
         meant = (before.get(self._intake.identities.digest(report.unless)) for report in reports if report.unless)
         await self._tx.lock({person for person in (*people, *meant) if person} - {NOBODY})
@@ -200,6 +199,8 @@ def _source_id(index: BlindIndex, source: str, key: str) -> str:
 
 
 def _repeat(item: Submission, answers: Known) -> Outcome:
+    if item.key not in answers:  # the first of this batch with the key was refused, and nothing is remembered of it
+        return Unavailable()
     request, answer = answers[item.key]
     return answer if request == item.request_hash else KeyReused()
 
