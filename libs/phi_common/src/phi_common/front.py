@@ -1,4 +1,4 @@
-"""The busy routes, answered before FastAPI's middle layers, which cost several times what such a route does itself."""
+"""The busy routes, answered before FastAPI's middle layers, which take a third of such a request."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

@@ -69,7 +69,7 @@ def create_app(service: Service, settings: CommonSettings, shared: Shared) -> Fa
 
 
 def settle_garbage_collection() -> None:
-    """Leave what a service consists of out of every later collection: walking it took a fifth of a busy process."""
+    """Leave what a service consists of out of every later collection: walking it took up to a fifth of a busy one."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
