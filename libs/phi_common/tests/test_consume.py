@@ -89,6 +89,21 @@ def _note(state: Any, event: GapOpened) -> Any:
     return Decision(replace(state, rules=(*state.rules, event.rule)))
 
 
+async def test_halving_keeps_the_events_of_a_key_together(runtime, ordered, tally, pg):
+    first, bad = uuid4(), uuid4()
+    batch = [opened(first, "a"), opened(bad, "refuse"), opened(bad, "b"), opened(first, "b")]
+    seen: list[tuple[str, ...]] = []
+    plain = ordered.save
+
+    async def save(tx: Any, states: Any) -> None:
+        seen.extend(state.rules for patient, state in states.items() if patient == first)
+        await plain(tx, states)
+
+    await replace(ordered, save=save).handle(runtime, [record(event) for event in batch])
+    assert set(seen) == {("a", "b")}, "never only a part of them"
+    assert letters(pg) == [("GapOpened.v1", "CheckViolation"), ("GapOpened.v1", "Parked")]
+
+
 async def test_a_row_that_the_database_refuses_is_found_among_many(runtime, ordered, tally, pg):
     patients = [uuid4() for _ in range(60)]
     batch = [record(opened(p, "a")) for p in patients]

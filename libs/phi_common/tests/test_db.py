@@ -122,6 +122,7 @@ async def test_subjects_are_locked_in_the_order_of_their_ids_once_each(runtime, 
 async def test_what_was_only_asked_ahead_is_done_too(runtime, pg):
     async with runtime.transaction("writer") as tx:
         tx.lock_ahead([uuid4()])
+    async with runtime.transaction("writer") as tx:
         tx.ahead("INSERT INTO inbox (event_id) VALUES (gen_random_uuid())")
     for table in ("subjects", "patient_keys", "inbox"):
         assert pg.execute(f"SELECT count(*) FROM {table}").fetchone() == (1,)
