@@ -29,7 +29,8 @@ class Desk:
         return [self.answers.get(item, item) for item in items]
 
     async def submit(self, items: list[UUID]) -> list[Any]:
-        return await asyncio.gather(*map(self.group.submit, items), return_exceptions=True)
+        async with asyncio.timeout(10):
+            return await asyncio.gather(*map(self.group.submit, items), return_exceptions=True)
 
 
 @pytest.fixture
@@ -48,6 +49,13 @@ async def test_what_comes_together_is_stored_together_and_answered_each(desk, pg
     assert desk.batches == [50]
     assert outcomes == [*items[:7], desk.answers[items[7]], *items[8:]]
     assert stored(pg) == set(items)
+
+
+async def test_an_exception_of_its_own_is_raised_to_who_waits(desk):
+    item = uuid4()
+    desk.answers[item] = LookupError()
+    with pytest.raises(LookupError):
+        await desk.group.submit(item)
 
 
 async def test_an_item_that_cannot_be_taken_fails_alone(desk, pg):
@@ -90,6 +98,7 @@ async def test_one_who_no_longer_waits_does_not_disturb_the_others(desk, pg):
     waiting = [asyncio.create_task(desk.group.submit(item)) for item in items]
     await asyncio.sleep(0)
     waiting[1].cancel()
-    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    async with asyncio.timeout(10):
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
     assert [outcomes[0], outcomes[2]] == [items[0], items[2]]
     assert stored(pg) == set(items)

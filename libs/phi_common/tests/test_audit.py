@@ -13,6 +13,8 @@ TAMPERINGS = {
     "inserted": "INSERT INTO audit (id, xid, at, actor, action, patients, details, traces) "
     "SELECT gen_random_uuid(), xid, at, actor, action, patients, details, traces FROM audit LIMIT 1",
     "block replaced": "UPDATE audit_blocks SET root = sha256('x') WHERE number = 0",
+    "chain cut": "UPDATE audit_blocks SET previous = sha256('x') WHERE number = 0",
+    "miscounted": "UPDATE audit_blocks SET rows = rows + 1 WHERE number = 0",
 }
 
 
@@ -62,6 +64,7 @@ async def test_a_cut_tail_is_found_by_the_anchor(runtime, pg, tmp_path):
 async def test_a_running_transaction_is_not_passed_over(runtime):
     async with runtime.transaction("slow") as slow:
         slow.audit("read", uuid4())
+        await slow.arrive()
         await slow._send(await runtime.db._writes(slow))
         slow.audited.clear()
         await sealed(runtime, blocks=1)

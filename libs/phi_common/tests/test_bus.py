@@ -108,6 +108,7 @@ async def test_a_batch_that_outlives_its_partitions_sets_nobody_back(writer, rea
     tasks = [asyncio.create_task(relay.run()), asyncio.create_task(consumer.run())]
     try:
         await asyncio.wait_for(in_hand.wait(), 30)
+        assert consumer._done == {}, "nothing counts as done while it is in hand"
         await consumer.on_partitions_revoked(consumer._subscriber.consumer.assignment())
         release.set()
         await asyncio.sleep(0.2)

@@ -68,6 +68,26 @@ async def test_a_decider_that_raises_parks_only_its_own_key(runtime, ordered, ta
     assert [reason for _, reason in letters(pg)] == ["ValueError", "Parked", "Parked"]
 
 
+async def test_a_letter_of_another_topic_parks_nothing_here(runtime, ordered, tally, pg):
+    patient = uuid4()
+    await ordered.handle(runtime, [record(opened(patient, "raise"))])
+    pg.execute("UPDATE dead_letters SET topic = 'another'")
+    await ordered.handle(runtime, [record(opened(patient, "a"))])
+    assert await tally(runtime, patient) == ("a",)
+
+
+async def test_a_subject_hears_that_an_event_of_its_own_waits(runtime, unordered, tally):
+    """So that what depends on it can be called unknown."""
+
+    def spoilt(state: Any, command: DeadLettered, now: Any) -> Any:
+        return Decision(replace(state, rules=(*state.rules, "without " + command.type)))
+
+    patient = uuid4()
+    hearing = replace(unordered, decide={**unordered.decide, DeadLettered: spoilt})
+    await hearing.handle(runtime, [record(opened(patient, rule)) for rule in ("raise", "a")])
+    assert await tally(runtime, patient) == ("a", "without GapOpened.v1")
+
+
 async def test_facts_are_not_parked(runtime, unordered, tally, pg):
     patient = uuid4()
     await unordered.handle(runtime, [record(opened(patient, rule)) for rule in ("a", "raise", "b")])
@@ -87,10 +107,6 @@ async def test_redrive_replays_what_was_parked_in_order(runtime, ordered, tally,
 
 
 def _note(state: Any, event: GapOpened) -> Any:
-    from dataclasses import replace
-
-    from phi_common.decision import Decision
-
     return Decision(replace(state, rules=(*state.rules, event.rule)))
 
 
@@ -357,10 +373,12 @@ async def test_an_error_that_was_swallowed_is_no_commit(runtime, pg):
 
 
 async def test_a_transaction_is_rolled_back_and_its_connection_used_again(runtime, pg):
+    async with runtime.transaction("writer") as tx:
+        before = await tx.rows("SELECT pg_backend_pid(), 0")
     for _ in range(30):
         await rolled_back(runtime, uuid4())
     async with runtime.transaction("writer") as tx:
-        assert await tx.rows("SELECT count(*) FROM subjects") == [(0,)]
+        assert await tx.rows("SELECT pg_backend_pid(), count(*)::int4 FROM subjects") == before
     assert pg.execute("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'").fetchone() == (0,)
 
 

@@ -327,7 +327,8 @@ class Database:
 async def _roll_back(sql: AsyncConnection, pg: Any) -> None:
     """Give the connection back clean, or, when it cannot answer any more, give it up."""
     try:
-        await pg.rollback()  # no statement: this also forgets what it believes prepared, an error may have cut it off
+        # not by a statement: this also forgets what is believed prepared, since an error may have cut that off
+        await pg.rollback()
     except psycopg.Error as error:
         log.warning("rollback_failed", error)
     finally:  # cancelled a second time, too
