@@ -382,6 +382,20 @@ async def test_a_transaction_is_rolled_back_and_its_connection_used_again(runtim
     assert pg.execute("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'").fetchone() == (0,)
 
 
+async def test_a_state_that_cannot_be_read_costs_one_patient_and_not_the_process(runtime, ordered, tally, pg):
+    bad, other = uuid4(), uuid4()
+    first = record(opened(bad, "a"))
+    await ordered.handle(runtime, [first])
+    pg.execute("UPDATE tallies SET sealed = 'x'")
+    await ordered.handle(
+        runtime, [first, record(opened(bad, "b")), record(opened(other, "a")), record(opened(bad, "c"))]
+    )
+    assert await tally(runtime, other) == ("a",)
+    assert [reason for _, reason in letters(pg)] == ["Undecryptable", "Undecryptable"], (
+        "what was applied before is none"
+    )
+
+
 async def test_a_large_batch_commits_in_its_pipeline(runtime, pg):
     patients = [uuid4() for _ in range(3000)]
     async with runtime.transaction("writer") as tx:

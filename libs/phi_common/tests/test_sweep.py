@@ -49,6 +49,40 @@ async def test_one_who_was_erased_since_the_look_is_left_out(runtime, clock, tim
     assert pg.execute("SELECT patient_id FROM tallies").fetchall() == [(other,)]
 
 
+async def test_one_whose_step_fails_holds_up_nobody_and_is_tried_again_later(runtime, clock, timed, tally, monkeypatch):
+    bad, others = uuid4(), [uuid4(), uuid4()]
+
+    def passed(state: Tally, command: TimePassed, now: Any) -> Decision[Tally]:
+        if command.patient_id == bad:
+            raise ZeroDivisionError
+        return Decision(replace(state, rules=("done",)))
+
+    failing = sweep(replace(timed, decide={TimePassed: passed}), others[0], bad, others[1])
+    assert await failing.run(runtime, clock.now()) == 2
+    assert [await tally(runtime, patient) for patient in (*others, bad)] == [("done",), ("done",), ()]
+    assert failing.paused.keys() == {bad}
+    assert await sweep_of_one(failing, bad).run(runtime, clock.now()) == 0, "left alone meanwhile"
+    later = failing.paused[bad] + 1
+    monkeypatch.setattr("phi_common.eventing.sweep.time.monotonic", lambda: later)
+    assert await sweep_of_one(replace(failing, subscription=timed), bad).run(runtime, clock.now()) == 1
+    assert failing.paused == {}
+
+
+def sweep_of_one(like: Sweep, subject: UUID) -> Sweep:
+    async def due(tx: Any, upto: Any, limit: int) -> list[UUID]:
+        return [subject]
+
+    return replace(like, due=due)
+
+
+async def test_a_cell_that_cannot_be_read_holds_up_one_patient_only(runtime, clock, timed, tally, pg):
+    bad, other = uuid4(), uuid4()
+    assert await sweep(timed, bad).run(runtime, clock.now()) == 1
+    pg.execute("UPDATE tallies SET sealed = 'x'")
+    assert await sweep(timed, bad, other).run(runtime, clock.now()) == 1
+    assert len(await tally(runtime, other)) == 1
+
+
 async def test_a_command_about_somebody_erased_is_refused(runtime, timed, pg):
     patient = uuid4()
     async with runtime.transaction("privacy-officer") as tx:

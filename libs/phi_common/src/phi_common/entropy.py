@@ -13,6 +13,10 @@ class _Random(threading.local):
     """
 
     def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin a new page."""
         self._page, self._at = b"", 0
 
     def __call__(self, count: int) -> bytes:
@@ -23,4 +27,4 @@ class _Random(threading.local):
 
 
 random_bytes = _Random()
-os.register_at_fork(after_in_child=random_bytes.__init__)  # type: ignore[misc]
+os.register_at_fork(after_in_child=random_bytes.renew)

@@ -22,6 +22,9 @@ EVENTS_HANDLED = Counter(
     registry=REGISTRY,
 )
 DEAD_LETTERS = Counter("careloop_dead_letters", "Events put aside as not handleable", ("topic",), registry=REGISTRY)
+SWEEP_FAILURES = Counter(
+    "careloop_sweep_failures", "Steps that were due and failed for one patient", ("topic",), registry=REGISTRY
+)
 OUTBOX_ROWS = Gauge("careloop_outbox_rows", "Events accepted and not yet on Kafka", registry=REGISTRY)
 OUTBOX_OLDEST = Gauge("careloop_outbox_oldest_seconds", "Age of the oldest of them", registry=REGISTRY)
 CONSUMER_LAG = Gauge(

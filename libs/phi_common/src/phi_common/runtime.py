@@ -18,7 +18,7 @@ from phi_common import audit
 from phi_common.auth import Principal
 from phi_common.clock import business_clock
 from phi_common.crypto import BlindIndex
-from phi_common.db import NO_TRACE, Database, Tx
+from phi_common.db import NO_TRACE, Database, Tx, connection_options
 from phi_common.eventing import inbox
 from phi_common.eventing.broker import Consumer, Kafka
 from phi_common.eventing.consume import TRANSIENT, LineStopped, Subscription
@@ -96,7 +96,7 @@ class Runtime:
         host, _, port = self.shared.postgres.rpartition(":")
         return await psycopg.AsyncConnection.connect(
             host=host, port=int(port), dbname=self.database, user=self.role, password=self._password,
-            sslmode="verify-full", sslrootcert=str(self.shared.ca_file), autocommit=True,
+            autocommit=True, **connection_options(self.shared.ca_file),
         )  # fmt: skip
 
     async def kafka(self) -> Kafka:

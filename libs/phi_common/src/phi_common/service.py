@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 
 from phi_common import metrics, problem
 from phi_common.auth import Authenticator, Principal, requires
-from phi_common.db import Tx
+from phi_common.db import Tx, connection_options
 from phi_common.eventing import dead_letters
 from phi_common.eventing.accept import Unavailable
 from phi_common.eventing.consume import TRANSIENT, Subscription
@@ -204,7 +204,7 @@ def migrate(service: Service, settings: CommonSettings, shared: Shared) -> None:
     host, _, port = shared.postgres.rpartition(":")
     url = sa.URL.create("postgresql+psycopg", f"{package}_owner", settings.migrate_password, host, int(port), package)
     engine = sa.create_engine(
-        url.update_query_dict({"sslmode": "verify-full", "sslrootcert": str(shared.ca_file)}),
+        url.update_query_dict(connection_options(shared.ca_file)),
         hide_parameters=True,
     )
     config = Config()

@@ -117,16 +117,31 @@ class Subscription:
         runtime.recovered(self.topic)
 
     async def _by_halves(self, runtime: "Runtime", batch: Sequence[Received | Bad]) -> None:
-        """Apply a batch in one transaction; when the database refuses, find the culprit by halving, keys kept whole."""
+        """Apply a batch in one transaction; when that fails, find the culprit by halving, keys kept whole."""
         try:
             await self._apply(runtime, batch)
-        except REFUSED as error:
+        except (LineStopped, *TRANSIENT):
+            raise
+        except Exception as error:  # a refusal of the database, or a state that cannot be loaded or saved
             parts = _halves(batch)
             if len(parts) == 1:
-                await self._apply(runtime, [_refused(batch[0], error)])
+                await self._put_aside(runtime, _refused(batch[0], error))
                 return
             for part in parts:
                 await self._by_halves(runtime, part)
+
+    async def _put_aside(self, runtime: "Runtime", letter: Bad) -> None:
+        """Keep the culprit; without its patient's state when just that is what cannot be read."""
+        try:
+            await self._apply(runtime, [letter])
+        except (LineStopped, *TRANSIENT):
+            raise
+        except Exception:
+            async with runtime.db.transaction(runtime.name) as tx:
+                tx.lock_ahead([letter.patient_id] if letter.patient_id else [])
+                if not letter.event_id.int or await tx.rows(inbox.CLAIM, [[letter.event_id]]):
+                    dead_letters.add(tx, [letter])
+            self._watch_the_line(runtime, Fold({}, bad=[letter]))
 
     async def _apply(self, runtime: "Runtime", batch: Sequence[Received | Bad]) -> None:
         async with runtime.db.transaction(runtime.name) as tx:

@@ -19,13 +19,13 @@ from phi_common.topics import PARTITIONS
 
 LOCK_CLASS = 0x0B0E
 POLL_SECONDS = 0.25
+FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
 ROWS = 2000
 TAKE_LOCKS = "SELECT p FROM generate_series(0, %s) p WHERE pg_try_advisory_lock(%s, p)"
 NEXT = """
 SELECT id, topic, partition, key, event_id, type, at, sequence, traceparent, ck, body
 FROM outbox WHERE partition = ANY(%b) ORDER BY id LIMIT %b
 """
-
 DELETE = "DELETE FROM outbox WHERE id = ANY(%b)"
 
 
@@ -37,6 +37,7 @@ class Relay:
         self._kafka = kafka
         self._source = source
         self._news = asyncio.Event()
+        self._wait = FIRST_WAIT
         self.rows = 0
         self.oldest_seconds = 0.0
 
@@ -46,16 +47,13 @@ class Relay:
 
     async def run(self) -> None:
         """Relay for ever; a lost connection or a broken producer is rebuilt, rows stay until acknowledged."""
-        wait = 0.2
         while True:
             try:
                 await self._relay()
             except (psycopg.Error, KafkaError, ConnectionError, TimeoutError) as error:
                 log.warning("relay_restarts", error)
-                await asyncio.sleep(wait)
-                wait = min(2 * wait, 5.0)
-            else:
-                wait = 0.2
+                await asyncio.sleep(self._wait)
+                self._wait = min(2 * self._wait, LONGEST_WAIT)
 
     async def _relay(self) -> None:
         async with await self._connect() as pg:
@@ -81,6 +79,7 @@ class Relay:
             if rows:
                 with span("publish", links=[row.traceparent for row in rows if sampled(row.traceparent)]):
                     await self._send(producer, rows)
+                self._wait = FIRST_WAIT
             else:
                 await self._rest()
 

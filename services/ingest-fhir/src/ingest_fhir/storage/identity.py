@@ -17,7 +17,7 @@ ADD = """
 INSERT INTO identifiers (digest, patient_id) SELECT * FROM unnest(%b::bytea[], %b::uuid[])
 ON CONFLICT (digest) DO NOTHING
 """
-UNNAME = f"UPDATE identifiers SET patient_id = '{NOBODY}' WHERE patient_id = ANY(%b)"  # noqa: S608
+UNNAME = "UPDATE identifiers SET patient_id = %b WHERE patient_id = ANY(%b)"
 TAKE_BACK = "DELETE FROM identifiers WHERE patient_id = ANY(%b)"
 
 
@@ -91,7 +91,7 @@ class Identities:
 
 def unname(tx: Tx, patients: Sequence[UUID]) -> None:
     """The identifiers of erased people name nobody from now on, so that what a feed still says is refused."""
-    tx.later(UNNAME, [list(patients)])
+    tx.later(UNNAME, [NOBODY, list(patients)])
 
 
 def take_back(tx: Tx, patients: Iterable[UUID]) -> None:
