@@ -14,7 +14,7 @@ from psycopg import sql
 from sqlalchemy.dialects.postgresql import BYTEA, UUID
 
 from phi_common import topics
-from phi_common.db import NAMING, Tx, columns
+from phi_common.db import NAMING, columns
 from phi_common.decision import Decision
 from phi_common.eventing.consume import Subscription, subscribe
 from phi_common.eventing.tables import plumbing
@@ -22,6 +22,7 @@ from phi_common.events.care_gap import GapClosed, GapDueSoon, GapOpened
 from phi_common.runtime import Runtime
 from phi_common.settings import CommonSettings
 from phi_common.testing import Clock, LocalTopicKeys, admin, clock, shared_settings, system, wrapped_secret_id
+from phi_common.transaction import Tx
 
 __all__ = ["clock"]
 

@@ -12,13 +12,14 @@ import psycopg
 import pytest
 
 from phi_common.crypto import Undecryptable
-from phi_common.db import LARGEST_EVENT, NotCommitted
+from phi_common.db import LARGEST_EVENT
 from phi_common.decision import Command, DeadLettered, Decision
 from phi_common.eventing.consume import STOP_THE_LINE, LineStopped
 from phi_common.eventing.outbox import Relay
 from phi_common.events.care_gap import ClosedBy, GapClosed, GapDueSoon, GapOpened
 from phi_common.telemetry import is_traceparent
 from phi_common.testing import emitted, record
+from phi_common.transaction import NotCommitted
 
 REMEMBERED = "00-" + "a" * 32 + "-" + "b" * 16 + "-00"
 

@@ -11,8 +11,9 @@ import psycopg
 import pytest
 
 from phi_common.crypto import Undecryptable
-from phi_common.db import LARGEST_EVENT, Erased, TooLarge
+from phi_common.db import LARGEST_EVENT, TooLarge
 from phi_common.testing import record
+from phi_common.transaction import Erased
 
 from .test_consume import opened
 

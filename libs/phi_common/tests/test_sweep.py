@@ -6,10 +6,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from phi_common.db import Erased
 from phi_common.decision import Decision, TimePassed
 from phi_common.eventing.consume import Subscription
 from phi_common.eventing.sweep import Sweep
+from phi_common.transaction import Erased
 
 from .conftest import Tally
 

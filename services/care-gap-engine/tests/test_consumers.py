@@ -7,12 +7,12 @@ from uuid import UUID, uuid4
 from care_gap_engine import storage
 from care_gap_engine.consumers import facts, profiles, sweep
 from care_gap_engine.domain.chart import Chart
-from phi_common.db import Tx
 from phi_common.events.care_gap import ClosedBy, GapClosed, GapDueSoon, GapOpened, GapState
 from phi_common.events.clinical import ConditionRecorded, ObservationReceived
 from phi_common.events.patients import PatientErased, ProfileChanged
 from phi_common.runtime import Runtime
 from phi_common.testing import Clock, emitted, record
+from phi_common.transaction import Tx
 
 RULE = "hba1c-diabetes"
 

@@ -12,10 +12,10 @@ from consent.replies import Inbound, take
 from consent.storage import addresses, flagged, permits
 from consent.storage.permits import Permit, Request
 from phi_common.clock import new_id
-from phi_common.db import Erased
 from phi_common.events.consent import Channel, OptOutConfirmationDue
 from phi_common.events.patients import ContactChanged, PatientErased, Phone, ProfileChanged, Use
 from phi_common.testing import emitted, record
+from phi_common.transaction import Erased
 
 SMS = Channel.SMS
 NUMBER = "+12025550101"

@@ -20,11 +20,11 @@ from ingest_fhir.domain import (
     Result,
     Submission,
 )
-from phi_common.db import Erased
 from phi_common.events.clinical import ObservationReceived, ObservationStatus
 from phi_common.events.patients import PatientReported
 from phi_common.runtime import Runtime
 from phi_common.testing import emitted
+from phi_common.transaction import Erased
 
 MRN, SSN = Identifier("urn:mrn", "42"), Identifier("urn:ssn", "7")
 

@@ -18,7 +18,7 @@ from phi_common import audit
 from phi_common.auth import Principal
 from phi_common.clock import business_clock
 from phi_common.crypto import BlindIndex
-from phi_common.db import NO_TRACE, Database, Tx, connection_options
+from phi_common.db import Database, connection_options
 from phi_common.eventing import inbox
 from phi_common.eventing.broker import Consumer, Kafka
 from phi_common.eventing.consume import TRANSIENT, LineStopped, Subscription
@@ -30,6 +30,7 @@ from phi_common.logs import log
 from phi_common.metrics import DEAD_LETTERS, EVENTS_HANDLED
 from phi_common.problem import Problem
 from phi_common.settings import CommonSettings, Shared
+from phi_common.transaction import NO_TRACE, Tx
 from phi_common.vault import Vault
 
 HEALTH_SECONDS = 1.0

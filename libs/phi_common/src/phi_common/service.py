@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 
 from phi_common import metrics, problem
 from phi_common.auth import Authenticator, Principal, requires
-from phi_common.db import Tx, connection_options
+from phi_common.db import connection_options
 from phi_common.eventing import dead_letters
 from phi_common.eventing.accept import Unavailable
 from phi_common.eventing.consume import TRANSIENT, Subscription
@@ -26,6 +26,7 @@ from phi_common.logs import configure_logging, log
 from phi_common.runtime import Runtime
 from phi_common.settings import CommonSettings, Shared
 from phi_common.telemetry import configure_tracing, flush_tracing
+from phi_common.transaction import Tx
 
 DEAD_LETTERS_READ = "dead-letters:read"
 DEAD_LETTERS_REDRIVE = "dead-letters:redrive"

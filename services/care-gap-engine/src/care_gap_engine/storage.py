@@ -11,9 +11,10 @@ from sqlalchemy.dialects.postgresql import BYTEA
 from care_gap_engine.domain.chart import Chart, Gap, Profile
 from care_gap_engine.domain.facts import Fact
 from phi_common import topics
-from phi_common.db import NAMING, Tx, columns
+from phi_common.db import NAMING, columns
 from phi_common.eventing import dead_letters
 from phi_common.eventing.tables import plumbing
+from phi_common.transaction import Tx
 
 INSTANT = sa.DateTime(timezone=True)
 CHART, FACT = "charts.sealed", "facts.sealed"

@@ -16,12 +16,12 @@ from consent.drain import EFFECTIVE_SECONDS, effective_within
 from consent.storage import addresses, permits
 from consent.storage.preferences import load
 from phi_common.auth import Principal, requires
-from phi_common.db import Erased, Tx
 from phi_common.decision import Refused
 from phi_common.events.consent import Channel
 from phi_common.problem import Problem
 from phi_common.runtime import Runtime
 from phi_common.telemetry import new_traceparent, span
+from phi_common.transaction import Erased, Tx
 
 CONSENT_READ = "consent:read"
 CONSENT_WRITE = "consent:write"

@@ -16,12 +16,12 @@ from consent.drain import EFFECTIVE_SECONDS, effective_within
 from consent.settings import Settings
 from consent.storage import addresses, flagged, permits
 from phi_common.auth import Principal, requires
-from phi_common.db import Tx
 from phi_common.decision import Command
 from phi_common.events.consent import Channel
 from phi_common.problem import Problem
 from phi_common.runtime import Runtime
 from phi_common.telemetry import new_traceparent
+from phi_common.transaction import Tx
 
 REPLIES_READ = "replies:read"
 REPLIES_RESOLVE = "replies:resolve"

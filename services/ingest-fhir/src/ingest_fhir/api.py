@@ -14,11 +14,12 @@ from ingest_fhir.domain import Answer, Filed, KeyReused, Report, Submission
 from ingest_fhir.fhir import Issue, Refusal, is_bundle, outcome, token, understand, understand_bundle
 from ingest_fhir.storage.accept import patient_with
 from phi_common.auth import Principal, authenticate
-from phi_common.db import Erased, TooLarge
+from phi_common.db import TooLarge
 from phi_common.eventing.accept import Unavailable
 from phi_common.problem import Problem
 from phi_common.runtime import Runtime
 from phi_common.telemetry import log, new_traceparent
+from phi_common.transaction import Erased
 
 FHIR_WRITE = "fhir:write"
 FHIR_SEARCH = "fhir:search"

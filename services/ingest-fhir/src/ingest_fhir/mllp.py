@@ -22,9 +22,10 @@ from ingest_fhir.hl7v2 import (
     understand,
 )
 from phi_common.clock import Now
-from phi_common.db import Erased, TooLarge
+from phi_common.db import TooLarge
 from phi_common.eventing.accept import Unavailable
 from phi_common.telemetry import log, new_traceparent
+from phi_common.transaction import Erased
 
 START, END, CR = b"\x0b", b"\x1c", b"\r"
 HEAD = 4096

@@ -12,8 +12,9 @@ import sqlalchemy as sa
 
 from outreach.domain.state import Conversation, Delivery, Desk, Outcome, Status
 from outreach.templates import library
-from phi_common.db import NAMING, Tx, columns
+from phi_common.db import NAMING, columns
 from phi_common.eventing.tables import plumbing
+from phi_common.transaction import Tx
 
 metadata = sa.MetaData(naming_convention=NAMING)
 plumbing(metadata)

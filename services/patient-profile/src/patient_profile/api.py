@@ -9,12 +9,12 @@ from pydantic import BaseModel, ConfigDict
 from patient_profile import storage
 from patient_profile.domain import Number
 from phi_common.auth import Principal, requires
-from phi_common.db import Tx
 from phi_common.eventing import erasure
 from phi_common.events.patients import Basis, PatientErased, Sex
 from phi_common.problem import Problem
 from phi_common.runtime import Runtime
 from phi_common.telemetry import new_traceparent
+from phi_common.transaction import Tx
 
 PROFILE_READ = "profile:read"
 PATIENTS_ERASE = "patients:erase"

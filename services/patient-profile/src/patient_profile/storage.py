@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import BYTEA
 
 from patient_profile.domain import Golden
-from phi_common.db import NAMING, Tx, columns
+from phi_common.db import NAMING, columns
 from phi_common.eventing.tables import plumbing
+from phi_common.transaction import Tx
 
 PROFILE = "profiles.sealed"
 

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from phi_common.db import Tx
 from phi_common.eventing.consume import TRANSIENT
+from phi_common.transaction import Tx
 
 if TYPE_CHECKING:
     from phi_common.runtime import Runtime

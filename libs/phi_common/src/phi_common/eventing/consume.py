@@ -10,7 +10,6 @@ from uuid import UUID
 import psycopg
 import sqlalchemy.exc
 
-from phi_common.db import Erased, Tx
 from phi_common.decision import Command, DeadLettered, Decision
 from phi_common.eventing import dead_letters, erasure, inbox
 from phi_common.eventing.envelope import Bad, Received, open_record
@@ -21,6 +20,7 @@ from phi_common.keys import TopicKeys
 from phi_common.logs import log
 from phi_common.metrics import BATCH_SECONDS
 from phi_common.telemetry import new_traceparent, sampled, span
+from phi_common.transaction import Erased, Tx
 from phi_common.vault import VaultUnavailable
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from phi_common.clock import new_id
-from phi_common.db import Ahead, Tx, columns
+from phi_common.db import columns
 from phi_common.eventing.envelope import Bad
+from phi_common.transaction import Ahead, Tx
 
 PARKED = "Parked"
 INSERT = """

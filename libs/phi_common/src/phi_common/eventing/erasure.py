@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from uuid import UUID
 
-from phi_common.db import Tx
 from phi_common.eventing.envelope import Received
 from phi_common.events.patients import PatientErased
+from phi_common.transaction import Tx
 
 Erase = Callable[[Tx, Sequence[UUID]], Awaitable[None]]
 """A service's own part: remove or end the clear rows of these patients. Sealed ones need not be touched."""

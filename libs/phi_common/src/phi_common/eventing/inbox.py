@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from phi_common.db import Ahead, Tx
 from phi_common.topics import RETENTION_DAYS
+from phi_common.transaction import Ahead, Tx
 
 REMEMBERED_DAYS = RETENTION_DAYS + 7
 """How long a repeated event, or a request with the same key, is known for one."""

@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from phi_common.db import Tx
 from phi_common.decision import Command, TimePassed
 from phi_common.eventing.consume import BATCH, TRANSIENT, Subscription
 from phi_common.logs import log
 from phi_common.metrics import SWEEP_FAILURES
+from phi_common.transaction import Tx
 
 if TYPE_CHECKING:
     from phi_common.runtime import Runtime

@@ -5,8 +5,8 @@ from uuid import UUID
 import phonenumbers
 
 from phi_common.crypto import BlindIndex
-from phi_common.db import Tx
 from phi_common.events.consent import Channel
+from phi_common.transaction import Tx
 
 HOME_REGION = "US"
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from consent.domain.preferences import ADDRESSED
 from consent.storage import addresses, flagged, permits
 from consent.storage.flagged import Unread
-from phi_common.db import Tx
+from phi_common.transaction import Tx
 
 PERSONAL = (
     "DELETE FROM people WHERE patient_id = ANY(%b)",

@@ -8,8 +8,9 @@ from uuid import UUID
 
 from consent.domain.replies import Reading, Reply, decide_by
 from phi_common.clock import new_id
-from phi_common.db import Tx, columns
+from phi_common.db import columns
 from phi_common.events.consent import Channel
+from phi_common.transaction import Tx
 
 WORDS = "flagged.sealed"
 

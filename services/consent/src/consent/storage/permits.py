@@ -14,8 +14,8 @@ from uuid import UUID
 from consent.domain.permits import OptOut, Outcome, Purpose, Refusal, Standing, confirmation_refusal, refusal
 from consent.domain.preferences import ADDRESSED
 from phi_common.clock import new_id
-from phi_common.db import Tx
 from phi_common.events.consent import Channel, OptOutConfirmationDue, Permission
+from phi_common.transaction import Tx
 
 TTL_MS = 5_000
 MARGIN_MS = 5_100

@@ -10,8 +10,9 @@ from uuid import UUID
 from consent.domain.preferences import ADDRESSED, Evidence, Preferences, Rule
 from consent.storage.addresses import digest_of
 from phi_common.crypto import BlindIndex
-from phi_common.db import Tx, columns
+from phi_common.db import columns
 from phi_common.events.consent import Channel, Permission
+from phi_common.transaction import Tx
 
 EVIDENCE = "consents.evidence"
 

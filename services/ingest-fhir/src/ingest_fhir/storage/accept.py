@@ -10,8 +10,9 @@ from ingest_fhir.domain import Answer, Filed, Identifier, KeyReused, Origin, Rej
 from ingest_fhir.storage.identity import NOBODY, Identities, take_back
 from phi_common.clock import new_id
 from phi_common.crypto import BlindIndex
-from phi_common.db import Erased, Tx, columns
+from phi_common.db import columns
 from phi_common.eventing.accept import Unavailable
+from phi_common.transaction import Erased, Tx
 
 Item = Submission | Rejected
 Outcome = Answer | Exception | None

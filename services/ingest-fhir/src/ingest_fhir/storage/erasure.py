@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from ingest_fhir.storage.identity import unname
-from phi_common.db import Tx
+from phi_common.transaction import Tx
 
 RAW = "DELETE FROM raw_messages WHERE patient_id = ANY(%b) OR patient_id IS NULL"
 CREATED = """

@@ -7,7 +7,7 @@ from uuid import UUID
 from ingest_fhir.domain import OUR_ID, Identifier, Report
 from phi_common.clock import random_id
 from phi_common.crypto import BlindIndex
-from phi_common.db import Tx
+from phi_common.transaction import Tx
 
 NOBODY = UUID(int=0)
 """Whom the identifiers of erased people name: they are known, and lead nowhere."""

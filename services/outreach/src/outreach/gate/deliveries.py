@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from phi_common.db import Tx
 from phi_common.events.consent import Channel
+from phi_common.transaction import Tx
 
 CLAIM = """
 UPDATE deliveries SET state = 'attempting', attempted_at = clock_timestamp()

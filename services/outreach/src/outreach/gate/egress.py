@@ -13,10 +13,10 @@ from outreach.gate.fence import ALARM, TooLate, look
 from outreach.gate.permits import Permit, Permits, PermitsUnavailable, Refusal
 from outreach.gate.providers import ProviderUnavailable, Rejected, Sent, SmsProvider, Unknown, Untouched
 from outreach.templates.guard import says_too_much
-from phi_common.db import Erased, Tx
 from phi_common.eventing.consume import TRANSIENT
 from phi_common.events.consent import Channel
 from phi_common.telemetry import log, span
+from phi_common.transaction import Erased, Tx
 from phi_common.vault import VaultUnavailable
 
 AT_ONCE = 16
