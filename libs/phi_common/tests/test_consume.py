@@ -17,6 +17,7 @@ from phi_common.decision import Command, DeadLettered, Decision
 from phi_common.eventing.consume import STOP_THE_LINE, LineStopped
 from phi_common.eventing.outbox import Relay
 from phi_common.events.care_gap import ClosedBy, GapClosed, GapDueSoon, GapOpened
+from phi_common.events.patients import Basis, PatientErased
 from phi_common.telemetry import is_traceparent
 from phi_common.testing import emitted, record
 from phi_common.transaction import NotCommitted
@@ -395,6 +396,22 @@ async def test_a_state_that_cannot_be_read_costs_one_patient_and_not_the_process
     assert [reason for _, reason in letters(pg)] == ["Undecryptable", "Undecryptable"], (
         "what was applied before is none"
     )
+
+
+async def test_who_cannot_be_read_can_be_erased(runtime, ordered, pg):
+    patient, other = uuid4(), uuid4()
+    cleared: list[UUID] = []
+
+    async def clear(tx: Any, patients: Any) -> None:
+        cleared.extend(patients)
+
+    following = replace(ordered, erase=clear)
+    await following.handle(runtime, [record(opened(patient, "a"))])
+    pg.execute("UPDATE tallies SET sealed = 'x'")
+    erased = PatientErased(patient_id=patient, basis=Basis.REQUEST)
+    await following.handle(runtime, [record(opened(patient, "b")), record(erased), record(opened(other, "a"))])
+    assert cleared == [patient]
+    assert pg.execute("SELECT patient_id FROM patient_keys").fetchall() == [(other,)]
 
 
 async def test_a_large_batch_commits_in_its_pipeline(runtime, pg):

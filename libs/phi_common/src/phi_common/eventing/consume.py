@@ -154,7 +154,8 @@ class Subscription:
         claimed = inbox.claim(tx, [one.event_id for one in batch if one.event_id.int])
         tx.lock_ahead(subjects)
         parked = dead_letters.parked(tx, self.topic, subjects) if self.ordered else None
-        done = Fold(await self.load(tx, subjects))
+        needed = list({subject for one in batch if (subject := _subject(one)) and not _is_erasure(one)})
+        done = Fold(await self.load(tx, needed) if needed else {})  # who is erased need not be readable
         await tx.arrive()
         fresh = {event_id for (event_id,) in await claimed.rows()}
         held = {patient for (patient,) in await parked.rows()} if parked else set()
@@ -305,6 +306,10 @@ def _distinct(batch: Sequence[Received | Bad]) -> list[Received | Bad]:
 
 def _traces(batch: Sequence[Received | Bad]) -> list[str]:
     return [one.traceparent for one in batch if isinstance(one, Received) and sampled(one.traceparent)]
+
+
+def _is_erasure(one: Received | Bad) -> bool:
+    return isinstance(one, Received) and isinstance(one.event, PatientErased)
 
 
 def _subject(one: Received | Bad) -> UUID | None:
